@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+# One static library per folder of src/, so that a folder's tests link only what it may use.
+# tk_layer(NAME deps...): every src/NAME/*.c.
+function(tk_layer name)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c)
+  if(sources)
+    add_library(tk_${name} STATIC ${sources})
+    target_include_directories(tk_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+    target_link_libraries(tk_${name} PUBLIC ${ARGN})
+  else()
+    add_library(tk_${name} INTERFACE)
+    target_include_directories(tk_${name} INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+    target_link_libraries(tk_${name} INTERFACE ${ARGN})
+  endif()
+endfunction()
+
+tk_layer(base PkgConfig::JANSSON PkgConfig::XXHASH Threads::Threads m)
+tk_layer(num tk_base)
+tk_layer(hw tk_base)
+tk_layer(store tk_num tk_base PkgConfig::CURL)
+tk_layer(text tk_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
+tk_layer(kv tk_base)
+tk_layer(kernels tk_num tk_hw tk_base)
+tk_layer(model tk_store tk_num tk_base)
+tk_layer(sample tk_kernels tk_num tk_base)
+tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)
+tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
+
+execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
+  OUTPUT_VARIABLE tk_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT tk_commit)
+  set(tk_commit unknown)
+endif()
+file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
+add_executable(tokamak ${cli_sources})
+target_link_libraries(tokamak PRIVATE tk_engine PkgConfig::EDIT)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTIES COMPILE_DEFINITIONS
+  "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\"")

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// tokamak COMMAND [MODEL] [options]
+#include "cli/cmd.h"
+
+#include "base/status.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const tk_cmd *const commands[] = {
+#define X(id) &tk_cmd_##id,
+    TK_CMD_MAP(X)
+#undef X
+};
+
+static const tk_cmd *find(const char *name)
+{
+    for (size_t i = 0; i < TK_COUNT(commands); i++)
+        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+    return NULL;
+}
+
+static void print_overview(FILE *to)
+{
+    fprintf(to, "usage: tokamak COMMAND [MODEL] [options]\n\n"
+                "Runs DeepSeek-class language models straight from their files.\n\ncommands:\n");
+    for (size_t i = 0; i < TK_COUNT(commands); i++)
+        fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "  %-12s %s\n\n", "help", "explain a command");
+    fprintf(to,
+            "MODEL is a Hugging Face snapshot folder, a .gguf file, a pulled ORG/NAME, or demo.\n"
+            "`tokamak help COMMAND` lists the options of one.\n");
+}
+
+static void print_help(const tk_cmd *c, FILE *to)
+{
+    fprintf(to, "usage: tokamak %s\n\n%s\n", c->synopsis, c->summary);
+    if (c->details) fprintf(to, "\n%s\n", c->details);
+    fprintf(to, "\noptions:\n");
+    tk_opt_print_help(c->opts, to);
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[TK_COUNT(commands) + 1];
+    for (size_t i = 0; i < TK_COUNT(commands); i++) names[i] = commands[i]->name;
+    names[TK_COUNT(commands)] = NULL;
+    const char *near = tk_opt_nearest(name, names);
+    fprintf(stderr, "tokamak: unknown command \"%s\"", name);
+    if (near) fprintf(stderr, "; did you mean \"%s\"?", near);
+    fprintf(stderr, "\nTry: tokamak help\n");
+    return tk_status_exit_code(TK_USAGE);
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); // a closed stdout is a write error, reported as one
+    const char *name = argc > 1 ? argv[1] : "help";
+    if (strcmp(name, "--version") == 0) name = "version";
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        if (argc <= 2) {
+            print_overview(argc > 1 ? stdout : stderr);
+            return argc > 1 ? 0 : tk_status_exit_code(TK_USAGE);
+        }
+        const tk_cmd *about = find(argv[2]);
+        if (about == NULL) return unknown_command(argv[2]);
+        print_help(about, stdout);
+        return 0;
+    }
+    const tk_cmd *cmd = find(name);
+    if (cmd == NULL) return unknown_command(name);
+    if (asks_for_help(argc - 1, argv + 1)) {
+        print_help(cmd, stdout);
+        return 0;
+    }
+    tk_err err = TK_ERR_INIT;
+    tk_status st = cmd->run(argc - 1, argv + 1, &err);
+    if (fflush(stdout) != 0 && st == TK_OK)
+        st = tk_fail(&err, TK_FAILED, "cannot write the result");
+    if (st != TK_OK) fprintf(stderr, "tokamak: %s\n", err.msg[0] ? err.msg : tk_status_text(st));
+    return tk_status_exit_code(st);
+}

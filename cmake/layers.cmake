@@ -2,7 +2,8 @@
 # One static library per folder of src/, so that a folder's tests link only what it may use.
 # tk_layer(NAME deps...): every src/NAME/*.c.
 function(tk_layer name)
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c
+    ${PROJECT_SOURCE_DIR}/src/${name}/*/*.c)
   if(sources)
     add_library(tk_${name} STATIC ${sources})
     target_include_directories(tk_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
@@ -21,6 +22,12 @@ tk_layer(store tk_num tk_base PkgConfig::CURL)
 tk_layer(text tk_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 tk_layer(kv tk_base)
 tk_layer(kernels tk_num tk_hw tk_base)
+# One folder, one flag set: nothing outside it may use these instructions.
+file(GLOB avx2_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx2/*.c)
+set_source_files_properties(${avx2_sources} PROPERTIES COMPILE_OPTIONS "-O3;-mavx2;-mfma;-mf16c;-mbmi2")
+file(GLOB avx512_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx512/*.c)
+set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS
+  "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mprefer-vector-width=512")
 tk_layer(model tk_store tk_num tk_base)
 tk_layer(sample tk_kernels tk_num tk_base)
 tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)

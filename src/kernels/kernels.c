@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include "kernels/kernels.h"
+
+#include "hw/cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *tk_isa_name(tk_isa isa)
+{
+    static const char *const names[TK_ISA_COUNT] = {"ref", "avx2", "avx512"};
+    return names[isa];
+}
+
+tk_status tk_kernels_allowed(tk_isa *highest, tk_err *err)
+{
+    *highest = TK_ISA_COUNT - 1;
+    const char *env = getenv("TOKAMAK_CPU");
+    if (env == NULL || *env == 0 || strcmp(env, "amx") == 0) return TK_OK;
+    for (int i = 0; i < TK_ISA_COUNT; i++) {
+        if (strcmp(env, tk_isa_name((tk_isa)i)) != 0) continue;
+        *highest = (tk_isa)i;
+        return TK_OK;
+    }
+    return tk_fail(err, TK_USAGE, "TOKAMAK_CPU is \"%s\", choose one of: ref avx2 avx512 amx", env);
+}
+
+void tk_kernels_fill(tk_kernels *k, tk_isa highest)
+{
+    const tk_cpu *cpu = tk_cpu_get();
+    memset(k, 0, sizeof *k);
+    tk_kernels_fill_ref(k);
+    k->isa = TK_ISA_REF;
+    if (highest < TK_ISA_AVX2 || !cpu->avx2) return;
+    tk_kernels_fill_avx2(k);
+    k->isa = TK_ISA_AVX2;
+    if (highest < TK_ISA_AVX512 || !cpu->avx512) return;
+    tk_kernels_fill_avx512(k);
+    k->isa = TK_ISA_AVX512;
+}
+
+size_t tk_kv_dtype_bytes(tk_kv_dtype t)
+{
+    return t == TK_KV_F32 ? 4 : 2;
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The table of kernels. Signatures are declared once, by macro; the table is filled with `ref` (the meaning)
+// and then each instruction set the machine has overwrites its slots (TOKAMAK_CPU masks). Kernels do one
+// tile or one row: threads, chunks and memory are the caller's.
+//
+// Determinism: an output value depends on its own inputs only, never on how many rows or tokens the call
+// covers, nor on the thread. A faster slot may add in another order than ref; kcheck bounds the difference.
+#ifndef TK_KERNELS_KERNELS_H
+#define TK_KERNELS_KERNELS_H
+
+#include "base/status.h"
+#include "num/matrix.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+// out[0..n) = W[row][col .. col + n): n and col multiples of the format's block; out has room for n rounded
+// up to 16. One slot per (format, scale scheme), see tk_kernels_decode.
+#define TK_FN_DECODE(name)                                                                         \
+    void name(const tk_matrix *w, int64_t row, int64_t col, int64_t n, float *out)
+
+// y[t * ldy + r] += sum_k w[r * ldw + k] * x[t * ldx + k], for r < n_row, t < n_tok, k < n_k.
+#define TK_FN_MM(name)                                                                             \
+    void name(const float *w, int64_t ldw, int n_row, const float *x, int64_t ldx, int n_tok,      \
+              int64_t n_k, float *y, int64_t ldy)
+
+// y = x / sqrt(mean(x^2) + eps) * w. x and y may be the same row.
+#define TK_FN_RMSNORM(name) void name(const float *x, const float *w, float eps, int n, float *y)
+
+// Rotates n_pair pairs of x by (cos, sin)[pair]. interleaved: pairs (2i, 2i+1), else (i, i + n_pair).
+#define TK_FN_ROPE(name)                                                                           \
+    void name(float *x, const float *cos, const float *sin, int n_pair, int interleaved)
+
+// out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]; out may be gate.
+#define TK_FN_SWIGLU(name) void name(const float *gate, const float *up, int n, float *out)
+
+// y[i] += a * x[i]
+#define TK_FN_AXPY(name) void name(float a, const float *x, int n, float *y)
+
+// x = exp(x - max) / sum; n >= 1.
+#define TK_FN_SOFTMAX(name) void name(float *x, int n)
+
+// scores[h * lds + i] = scale * sum_j q[h * ldq + j] * kv(i)[j], i < n_row, h < n_head, j < d. Rows of the
+// cache are row_bytes apart, F32 or BF16 (two slots).
+#define TK_FN_KV_SCORES(name)                                                                      \
+    void name(const float *q, int64_t ldq, int n_head, const void *kv, size_t row_bytes,           \
+              int n_row, int d, float scale, float *scores, int64_t lds)
+
+// out[h * ldo + j] += sum_i p[h * ldp + i] * kv(i)[j]
+#define TK_FN_KV_MIX(name)                                                                         \
+    void name(const float *p, int64_t ldp, int n_head, const void *kv, size_t row_bytes,           \
+              int n_row, int d, float *out, int64_t ldo)
+
+// Writes n floats as a cache row (F32: copy, BF16: round to nearest even).
+#define TK_FN_KV_STORE(name) void name(const float *x, int n, void *row)
+
+typedef TK_FN_DECODE((*tk_decode_fn));
+typedef TK_FN_MM((*tk_mm_fn));
+typedef TK_FN_RMSNORM((*tk_rmsnorm_fn));
+typedef TK_FN_ROPE((*tk_rope_fn));
+typedef TK_FN_SWIGLU((*tk_swiglu_fn));
+typedef TK_FN_AXPY((*tk_axpy_fn));
+typedef TK_FN_SOFTMAX((*tk_softmax_fn));
+typedef TK_FN_KV_SCORES((*tk_kv_scores_fn));
+typedef TK_FN_KV_MIX((*tk_kv_mix_fn));
+typedef TK_FN_KV_STORE((*tk_kv_store_fn));
+
+typedef enum tk_kv_dtype { TK_KV_F32, TK_KV_BF16, TK_KV_DTYPE_COUNT } tk_kv_dtype;
+
+typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_COUNT } tk_isa;
+
+typedef struct tk_kernels {
+    tk_isa isa; // highest level whose slots were filled in
+    tk_decode_fn
+        decode[TK_DTYPE_COUNT]; // by the element type; each handles every scale scheme of its type
+    tk_mm_fn mm;
+    tk_rmsnorm_fn rmsnorm;
+    tk_rope_fn rope;
+    tk_swiglu_fn swiglu;
+    tk_axpy_fn axpy;
+    tk_softmax_fn softmax;
+    tk_kv_scores_fn kv_scores[TK_KV_DTYPE_COUNT];
+    tk_kv_mix_fn kv_mix[TK_KV_DTYPE_COUNT];
+    tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];
+} tk_kernels;
+
+// The table for instruction sets up to `highest`, of those the machine has and TOKAMAK_CPU allows. Never
+// fails: ref is always there. TOKAMAK_CPU=ref|avx2|avx512|amx (amx counts as avx512 until it has kernels).
+void tk_kernels_fill(tk_kernels *k, tk_isa highest);
+// TK_USAGE when TOKAMAK_CPU names something else.
+tk_status tk_kernels_allowed(tk_isa *highest, tk_err *err);
+const char *tk_isa_name(tk_isa isa);
+size_t tk_kv_dtype_bytes(tk_kv_dtype t);
+
+// Each level fills the slots it has; called in order by tk_kernels_fill.
+void tk_kernels_fill_ref(tk_kernels *k);
+void tk_kernels_fill_avx2(tk_kernels *k);
+void tk_kernels_fill_avx512(tk_kernels *k);
+
+#endif

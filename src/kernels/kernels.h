@@ -37,8 +37,8 @@
 // y[i] += a * x[i]
 #define TK_FN_AXPY(name) void name(float a, const float *x, int n, float *y)
 
-// x = exp(x - max) / sum; n >= 1.
-#define TK_FN_SOFTMAX(name) void name(float *x, int n)
+// x[i] = exp(x[i] - max) in place; returns the sum. x[i] <= max; -INFINITY gives 0.
+#define TK_FN_EXP_SUM(name) float name(float *x, float max, int n)
 
 // scores[h * lds + i] = scale * sum_j q[h * ldq + j] * kv(i)[j], i < n_row, h < n_head, j < d. Rows of the
 // cache are row_bytes apart, F32 or BF16 (two slots).
@@ -60,7 +60,7 @@ typedef TK_FN_RMSNORM((*tk_rmsnorm_fn));
 typedef TK_FN_ROPE((*tk_rope_fn));
 typedef TK_FN_SWIGLU((*tk_swiglu_fn));
 typedef TK_FN_AXPY((*tk_axpy_fn));
-typedef TK_FN_SOFTMAX((*tk_softmax_fn));
+typedef TK_FN_EXP_SUM((*tk_exp_sum_fn));
 typedef TK_FN_KV_SCORES((*tk_kv_scores_fn));
 typedef TK_FN_KV_MIX((*tk_kv_mix_fn));
 typedef TK_FN_KV_STORE((*tk_kv_store_fn));
@@ -78,7 +78,7 @@ typedef struct tk_kernels {
     tk_rope_fn rope;
     tk_swiglu_fn swiglu;
     tk_axpy_fn axpy;
-    tk_softmax_fn softmax;
+    tk_exp_sum_fn exp_sum;
     tk_kv_scores_fn kv_scores[TK_KV_DTYPE_COUNT];
     tk_kv_mix_fn kv_mix[TK_KV_DTYPE_COUNT];
     tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];

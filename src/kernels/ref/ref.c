@@ -57,13 +57,11 @@ static TK_FN_AXPY(axpy)
     for (int i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-static TK_FN_SOFTMAX(softmax)
+static TK_FN_EXP_SUM(exp_sum)
 {
-    float max = x[0];
-    for (int i = 1; i < n; i++) max = fmaxf(max, x[i]);
     double sum = 0;
-    for (int i = 0; i < n; i++) sum += x[i] = expf(x[i] - max);
-    for (int i = 0; i < n; i++) x[i] = (float)(x[i] / sum);
+    for (int i = 0; i < n; i++) sum += x[i] = (float)exp((double)x[i] - max);
+    return (float)sum;
 }
 
 static float load_f32(const void *row, int j)
@@ -124,7 +122,7 @@ void tk_kernels_fill_ref(tk_kernels *k)
     k->rope = rope;
     k->swiglu = swiglu;
     k->axpy = axpy;
-    k->softmax = softmax;
+    k->exp_sum = exp_sum;
     k->kv_scores[TK_KV_F32] = kv_scores_f32;
     k->kv_scores[TK_KV_BF16] = kv_scores_bf16;
     k->kv_mix[TK_KV_F32] = kv_mix_f32;

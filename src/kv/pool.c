@@ -47,7 +47,8 @@ tk_status tk_kv_table_reserve(tk_kv_pool *p, tk_kv_table *t, int32_t n_tok, tk_e
     if (missing <= 0) return TK_OK;
     if (missing > p->n_free)
         return tk_fail(err, TK_NOMEM,
-                       "the KV cache is full: %d tokens need %d blocks of %d, this sequence has %d and %d of %d "
+                       "the KV cache is full: %d tokens need %d blocks of %d, this sequence has %d "
+                       "and %d of %d "
                        "are free",
                        n_tok, want, TK_KV_BLOCK_TOK, t->n_block, p->n_free, p->n_block);
     if (want > t->cap) {

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// What the files of exec/ share.
+#ifndef TK_EXEC_EXEC_PRIV_H
+#define TK_EXEC_EXEC_PRIV_H
+
+#include "exec/exec.h"
+
+enum {
+    ROW_BLOCK = 16,      // weight rows decoded at a time
+    K_CHUNK = 1024,      // columns decoded at a time: a multiple of every format's block
+    MLA_ABSORB_TOK = 16, // tokens whose absorbed queries are kept at a time
+    MLA_HEADS = 16,      // heads per attention item, absorbed
+    MLA_TILE = 256,      // cache rows expanded at a time: a multiple of TK_KV_BLOCK_TOK
+    GQA_QUERIES = 64,    // queries (tokens x heads of a group) per attention item
+};
+
+typedef struct tok_info {
+    int32_t part; // index of its step part
+    int32_t pos;  // position in its sequence
+    int32_t id;
+    float *logits; // where its logits go, NULL = not wanted
+} tok_info;
+
+typedef struct moe_item {
+    int32_t expert, row0;
+} moe_item;
+
+struct tk_exec {
+    const tk_program *p;
+    tk_kernels k;
+    tk_pool *pool;
+    tk_exec_plan plan;
+    tk_exec_opts opts;
+    tk_kv_pool *kv;
+    char *kv_data; // [layer][k blocks | v blocks]
+    size_t kv_layer_bytes, kv_k_block_bytes, kv_v_block_bytes;
+    float **vec; // [n_weight] decoded norms and biases, NULL for matrices
+    float *vec_data;
+    size_t vec_bytes;
+    float *inv_freq; // [rope.n_dim / 2]
+    float rope_factor;
+    char *work; // everything below lies in it
+    size_t work_bytes;
+    float **buf;                // [n_buf] -> [n_step_tok][width]
+    tok_info *tok;              // [n_step_tok]
+    float *rope_cos, *rope_sin; // [n_step_tok][rope.n_dim / 2]
+    float **scratch;            // [n_thread] -> scratch_floats each
+    size_t scratch_floats;
+    // experts
+    int32_t *top_id;         // [n_step_tok][n_used]
+    float *top_w;            // [n_step_tok][n_used]
+    int32_t *expert_first;   // [n_expert + 1] into expert_slot
+    int32_t *expert_slot;    // [n_step_tok * n_used] token * n_used + k, sorted by expert
+    moe_item *moe_items;     // the work list of one phase
+    float *moe_mid, *moe_up; // [n_step_tok * n_used][d_expert], sorted order
+    float *moe_out;          // [n_step_tok * n_used][d_model], sorted order
+    int32_t *slot_place;     // [n_step_tok * n_used] place of a slot in the sorted order
+    uint64_t *expert_load;   // [n_layer][n_expert]
+    // MLA, absorbed
+    float *q_lat; // [MLA_ABSORB_TOK][n_head][kv_lora + d_rope]
+    float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
+    // the step
+    const tk_step_part *parts;
+    int n_part, n_tok;
+};
+
+// Row `tok` of a view.
+static inline float *exec_row(const tk_exec *x, tk_view v, int tok)
+{
+    return x->buf[v.buf] + (size_t)tok * (size_t)x->p->buf_width[v.buf] + v.off;
+}
+
+static inline int64_t exec_stride(const tk_exec *x, tk_view v)
+{
+    return x->p->buf_width[v.buf];
+}
+
+// Cache block of one sequence: keys (or the latent), values.
+static inline char *exec_k_block(const tk_exec *x, int layer, int32_t block)
+{
+    return x->kv_data + (size_t)layer * x->kv_layer_bytes + (size_t)block * x->kv_k_block_bytes;
+}
+
+static inline char *exec_v_block(const tk_exec *x, int layer, int32_t block)
+{
+    return x->kv_data + (size_t)layer * x->kv_layer_bytes +
+           (size_t)tk_kv_pool_count(x->kv) * x->kv_k_block_bytes +
+           (size_t)block * x->kv_v_block_bytes;
+}
+
+// y[t][0..n_row) = W[row0..row0+n_row) x[t], for the n_tok rows of x named by index (NULL = 0..n_tok). Uses
+// scratch: ROW_BLOCK * K_CHUNK floats, and n_tok * K_CHUNK more with an index.
+void exec_rows_times(const tk_exec *x, const tk_matrix *w, int64_t row0, int n_row, const float *in,
+                     int64_t ld_in, const int32_t *index, int n_tok, float *out, int64_t ld_out,
+                     float *scratch);
+
+void exec_linear(tk_exec *x, const tk_op *op);
+void exec_head(tk_exec *x, const tk_op *op);
+void exec_embed(tk_exec *x, const tk_op *op);
+void exec_rmsnorm(tk_exec *x, const tk_op *op);
+void exec_rope(tk_exec *x, const tk_op *op);
+void exec_swiglu(tk_exec *x, const tk_op *op);
+void exec_add(tk_exec *x, const tk_op *op);
+void exec_kv_write(tk_exec *x, const tk_op *op);
+void exec_attend_gqa(tk_exec *x, const tk_op *op);
+void exec_attend_mla(tk_exec *x, const tk_op *op);
+void exec_route(tk_exec *x, const tk_op *op);
+void exec_experts(tk_exec *x, const tk_op *op);
+
+// Floats of scratch per thread that the attention operations need.
+size_t exec_attend_scratch(const tk_program *p, int n_step_tok);
+
+#endif

@@ -46,7 +46,10 @@ tk_status tk_cmd_parse(const tk_cmd *cmd, int argc, char **argv, void *options,
 int tk_cmd_read_line(FILE *from, char **line, size_t *cap, size_t *len, tk_err *err);
 
 // The commands: X(identifier). Each file defines `const tk_cmd tk_cmd_<identifier>`.
-#define TK_CMD_MAP(X) X(version)
+#define TK_CMD_MAP(X)                                                                              \
+    X(inspect)                                                                                     \
+    X(logits)                                                                                      \
+    X(version)
 
 #define X(id) extern const tk_cmd tk_cmd_##id;
 TK_CMD_MAP(X)

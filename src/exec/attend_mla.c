@@ -292,8 +292,6 @@ void exec_attend_mla(tk_exec *x, const tk_op *op)
     }
 }
 
-size_t exec_attend_scratch_gqa(int d_head);
-
 size_t exec_attend_scratch(const tk_program *p, int n_step_tok)
 {
     const tk_mla *a = &p->cfg.mla;

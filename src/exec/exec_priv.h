@@ -108,6 +108,7 @@ void exec_route(tk_exec *x, const tk_op *op);
 void exec_experts(tk_exec *x, const tk_op *op);
 
 // Floats of scratch per thread that the attention operations need.
+size_t exec_attend_scratch_gqa(int d_head);
 size_t exec_attend_scratch(const tk_program *p, int n_step_tok);
 
 #endif

@@ -72,7 +72,8 @@ static inline float tk_f32_from_e8m0(uint8_t c)
 // E2M1, the low four bits of c.
 static inline float tk_f32_from_e2m1(unsigned c)
 {
-    static const float value[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+    static const float value[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                    -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
     return value[c & 15];
 }
 
@@ -82,7 +83,8 @@ static inline uint8_t tk_e4m3_from_f32(float f)
     float a = fabsf(f);
     if (a != a) return sign | 0x7F;
     if (a >= 448) return sign | 0x7E;
-    if (a < 0x1p-6f) return (uint8_t)(sign | (unsigned)rintf(a * 0x1p9f)); // 8 carries into the first normal
+    if (a < 0x1p-6f)
+        return (uint8_t)(sign | (unsigned)rintf(a * 0x1p9f)); // 8 carries into the first normal
     uint32_t u = tk_bits_from_f32(a);
     u += 0x7FFFF + (u >> 20 & 1);
     return (uint8_t)(sign | ((u >> 20) - (120u << 3)));

@@ -36,7 +36,9 @@ uint64_t tk_dtype_bytes(tk_dtype t, int64_t n)
 {
     uint64_t bytes;
     if (n < 0 || n % types[t].len != 0) return 0;
-    if (__builtin_mul_overflow((uint64_t)n / (uint64_t)types[t].len, (uint64_t)types[t].bytes, &bytes)) return 0;
+    if (__builtin_mul_overflow((uint64_t)n / (uint64_t)types[t].len, (uint64_t)types[t].bytes,
+                               &bytes))
+        return 0;
     return bytes;
 }
 
@@ -78,7 +80,8 @@ static void q5_0(const uint8_t *b, float *out)
     float d = half(b);
     uint32_t high = fifth_bits(b + 2);
     for (int j = 0; j < 16; j++) {
-        int lo = (b[6 + j] & 15) | (int)(high >> j & 1) << 4, hi = b[6 + j] >> 4 | (int)(high >> (j + 16) & 1) << 4;
+        int lo = (b[6 + j] & 15) | (int)(high >> j & 1) << 4,
+            hi = b[6 + j] >> 4 | (int)(high >> (j + 16) & 1) << 4;
         out[j] = d * (float)(lo - 16);
         out[j + 16] = d * (float)(hi - 16);
     }
@@ -89,7 +92,8 @@ static void q5_1(const uint8_t *b, float *out)
     float d = half(b), m = half(b + 2);
     uint32_t high = fifth_bits(b + 4);
     for (int j = 0; j < 16; j++) {
-        int lo = (b[8 + j] & 15) | (int)(high >> j & 1) << 4, hi = b[8 + j] >> 4 | (int)(high >> (j + 16) & 1) << 4;
+        int lo = (b[8 + j] & 15) | (int)(high >> j & 1) << 4,
+            hi = b[8 + j] >> 4 | (int)(high >> (j + 16) & 1) << 4;
         out[j] = d * (float)lo + m;
         out[j + 16] = d * (float)hi + m;
     }
@@ -162,7 +166,8 @@ static void q5_k(const uint8_t *b, float *out)
         float ds = d * (float)s, dm = dmin * (float)m;
         const uint8_t *high = b + 16, *q = b + 48 + j / 2 * 32;
         for (int i = 0; i < 32; i++)
-            out[j * 32 + i] = ds * (float)((q[i] >> (j % 2 * 4) & 15) | (high[i] >> j & 1) << 4) - dm;
+            out[j * 32 + i] =
+                ds * (float)((q[i] >> (j % 2 * 4) & 15) | (high[i] >> j & 1) << 4) - dm;
     }
 }
 
@@ -172,12 +177,14 @@ static void q6_k(const uint8_t *b, float *out)
     float d = half(b + 208);
     for (int i = 0; i < 256; i++) {
         int n = i / 128, r = i % 128; // 128 values: 64 bytes of low nibbles, 32 of high pairs
-        int q = (low[n * 64 + r % 64] >> (r / 64 * 4) & 15) | (high[n * 32 + r % 32] >> (r / 32 * 2) & 3) << 4;
+        int q = (low[n * 64 + r % 64] >> (r / 64 * 4) & 15) |
+                (high[n * 32 + r % 32] >> (r / 32 * 2) & 3) << 4;
         out[i] = d * (float)(int8_t)b[192 + i / 16] * (float)(q - 32);
     }
 }
 
-static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
 
 static void iq4_nl(const uint8_t *b, float *out)
 {
@@ -215,9 +222,10 @@ static void mxfp4(const uint8_t *b, float *out)
 typedef void (*block_fn)(const uint8_t *b, float *out);
 
 static const block_fn blocks[TK_DTYPE_COUNT] = {
-    [TK_DTYPE_Q4_0] = q4_0, [TK_DTYPE_Q4_1] = q4_1,     [TK_DTYPE_Q5_0] = q5_0,     [TK_DTYPE_Q5_1] = q5_1,
-    [TK_DTYPE_Q8_0] = q8_0, [TK_DTYPE_Q2_K] = q2_k,     [TK_DTYPE_Q3_K] = q3_k,     [TK_DTYPE_Q4_K] = q4_k,
-    [TK_DTYPE_Q5_K] = q5_k, [TK_DTYPE_Q6_K] = q6_k,     [TK_DTYPE_IQ4_NL] = iq4_nl, [TK_DTYPE_IQ4_XS] = iq4_xs,
+    [TK_DTYPE_Q4_0] = q4_0,   [TK_DTYPE_Q4_1] = q4_1,     [TK_DTYPE_Q5_0] = q5_0,
+    [TK_DTYPE_Q5_1] = q5_1,   [TK_DTYPE_Q8_0] = q8_0,     [TK_DTYPE_Q2_K] = q2_k,
+    [TK_DTYPE_Q3_K] = q3_k,   [TK_DTYPE_Q4_K] = q4_k,     [TK_DTYPE_Q5_K] = q5_k,
+    [TK_DTYPE_Q6_K] = q6_k,   [TK_DTYPE_IQ4_NL] = iq4_nl, [TK_DTYPE_IQ4_XS] = iq4_xs,
     [TK_DTYPE_MXFP4] = mxfp4,
 };
 

@@ -9,7 +9,8 @@ float tk_matrix_scale(const tk_matrix *w, int64_t i_block_out, int64_t i_block_i
 {
     int64_t at = i_block_out * w->scale_cols + i_block_in;
     float s;
-    tk_dtype_decode(w->scale_dtype, (const char *)w->scale + at * tk_dtype_block_bytes(w->scale_dtype), 1, &s);
+    tk_dtype_decode(w->scale_dtype,
+                    (const char *)w->scale + at * tk_dtype_block_bytes(w->scale_dtype), 1, &s);
     return s;
 }
 
@@ -32,8 +33,10 @@ uint64_t tk_matrix_bytes(const tk_matrix *w)
 {
     uint64_t bytes = (uint64_t)w->n_out * w->row_bytes;
     if (w->scale_kind == TK_SCALE_NONE) return bytes;
-    int64_t rows = w->scale_kind == TK_SCALE_GROUP ? w->n_out : (w->n_out + w->block_out - 1) / w->block_out;
-    return bytes + (uint64_t)(rows * w->scale_cols) * (uint64_t)tk_dtype_block_bytes(w->scale_dtype);
+    int64_t rows =
+        w->scale_kind == TK_SCALE_GROUP ? w->n_out : (w->n_out + w->block_out - 1) / w->block_out;
+    return bytes +
+           (uint64_t)(rows * w->scale_cols) * (uint64_t)tk_dtype_block_bytes(w->scale_dtype);
 }
 
 tk_matrix tk_matrix_rows(const tk_matrix *w, int64_t row0, int64_t n)
@@ -48,6 +51,7 @@ tk_matrix tk_matrix_rows(const tk_matrix *w, int64_t row0, int64_t n)
         assert(row0 % w->block_out == 0 || w->block_out >= w->n_out);
         scale_row = row0 / w->block_out;
     }
-    m.scale = (const char *)w->scale + scale_row * w->scale_cols * tk_dtype_block_bytes(w->scale_dtype);
+    m.scale =
+        (const char *)w->scale + scale_row * w->scale_cols * tk_dtype_block_bytes(w->scale_dtype);
     return m;
 }

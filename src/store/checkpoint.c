@@ -27,21 +27,24 @@ static tk_status wanted_bytes(const tk_tensor *t, uint64_t *bytes, const char *f
     size_t n = 1;
     for (int i = 0; i < t->n_dim; i++)
         if (t->dim[i] < 0 || !tk_mul_size(n, (size_t)t->dim[i], &n) || n > INT64_MAX)
-            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": the product of its dimensions overflows", file,
+            return tk_fail(err, TK_BAD_INPUT,
+                           "%s: tensor \"%s\": the product of its dimensions overflows", file,
                            t->name);
     int len = tk_dtype_block_len(t->dtype);
     int64_t row = t->n_dim ? t->dim[t->n_dim - 1] : 1;
     if (row % len != 0)
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": rows of %lld values are no whole number of %s blocks of %d",
-                       file, t->name, (long long)row, tk_dtype_name(t->dtype), len);
+        return tk_fail(
+            err, TK_BAD_INPUT,
+            "%s: tensor \"%s\": rows of %lld values are no whole number of %s blocks of %d", file,
+            t->name, (long long)row, tk_dtype_name(t->dtype), len);
     *bytes = tk_dtype_bytes(t->dtype, (int64_t)n);
     if (n > 0 && *bytes == 0)
         return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": its size overflows", file, t->name);
     return TK_OK;
 }
 
-tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, size_t name_len, tk_tensor t,
-                          uint64_t begin, tk_err *err)
+tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, size_t name_len,
+                          tk_tensor t, uint64_t begin, tk_err *err)
 {
     if (c->n_tensor >= TK_LIMIT_TENSORS)
         return tk_fail(err, TK_BAD_INPUT, "%s: more than %u tensors", file->path, TK_LIMIT_TENSORS);
@@ -53,8 +56,10 @@ tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, s
     tk_status st = wanted_bytes(&t, &t.data_bytes, file->path, err);
     if (st != TK_OK) return st;
     if (begin > file->map.len || t.data_bytes > file->map.len - begin)
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" lies at bytes %llu..%llu, the file has %zu", file->path,
-                       t.name, (unsigned long long)begin, (unsigned long long)(begin + t.data_bytes), file->map.len);
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: tensor \"%s\" lies at bytes %llu..%llu, the file has %zu", file->path,
+                       t.name, (unsigned long long)begin,
+                       (unsigned long long)(begin + t.data_bytes), file->map.len);
     t.data = file->map.data + begin;
     if (c->n_tensor == c->cap_tensor) {
         c->cap_tensor = c->cap_tensor ? c->cap_tensor * 2 : 256;

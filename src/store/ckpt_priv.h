@@ -16,8 +16,8 @@ typedef struct ckpt_file {
 } ckpt_file;
 
 typedef struct gguf_kv {
-    const char *key; // in the arena
-    uint32_t type;   // GGUF value type
+    const char *key;      // in the arena
+    uint32_t type;        // GGUF value type
     const uint8_t *value; // in the mapping; arrays: after the element type and count
     uint32_t item_type;   // arrays
     uint64_t n_item;      // arrays
@@ -43,8 +43,8 @@ struct tk_ckpt {
 tk_status ckpt_add_file(tk_ckpt *c, const char *path, const ckpt_file **out, tk_err *err);
 // Adds a tensor of `file`, its name copied. Checks: bytes are what type and shape ask for, they lie inside the
 // file, the name is new. t->name and t->file are set here.
-tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, size_t name_len, tk_tensor t,
-                          uint64_t begin, tk_err *err);
+tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, size_t name_len,
+                          tk_tensor t, uint64_t begin, tk_err *err);
 
 tk_status safetensors_read(tk_ckpt *c, const char *path, tk_err *err);
 tk_status snapshot_read(tk_ckpt *c, tk_err *err);

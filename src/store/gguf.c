@@ -12,7 +12,22 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { T_U8, T_I8, T_U16, T_I16, T_U32, T_I32, T_F32, T_BOOL, T_STRING, T_ARRAY, T_U64, T_I64, T_F64, T_COUNT };
+enum {
+    T_U8,
+    T_I8,
+    T_U16,
+    T_I16,
+    T_U32,
+    T_I32,
+    T_F32,
+    T_BOOL,
+    T_STRING,
+    T_ARRAY,
+    T_U64,
+    T_I64,
+    T_F64,
+    T_COUNT
+};
 
 static const uint8_t scalar_bytes[T_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
@@ -54,8 +69,8 @@ static const char *take_str(cursor *c, uint64_t *len)
 
 static tk_status cut_short(const cursor *c, const char *path, const char *what, tk_err *err)
 {
-    return tk_fail(err, TK_BAD_INPUT, "%s: cut short or damaged in %s, near byte %zu of %zu", path, what,
-                   (size_t)(c->at - c->begin), (size_t)(c->end - c->begin));
+    return tk_fail(err, TK_BAD_INPUT, "%s: cut short or damaged in %s, near byte %zu of %zu", path,
+                   what, (size_t)(c->at - c->begin), (size_t)(c->end - c->begin));
 }
 
 static tk_status read_array(tk_ckpt *ck, cursor *c, gguf_kv *kv, const char *path, tk_err *err)
@@ -65,15 +80,18 @@ static tk_status read_array(tk_ckpt *ck, cursor *c, gguf_kv *kv, const char *pat
     kv->value = c->at;
     if (c->failed) return cut_short(c, path, kv->key, err);
     if (kv->item_type >= T_COUNT || kv->item_type == T_ARRAY)
-        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" is an array of unknown type %u", path, kv->key, kv->item_type);
+        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" is an array of unknown type %u", path,
+                       kv->key, kv->item_type);
     if (kv->n_item > TK_LIMIT_GGUF_ARRAY || kv->n_item > (uint64_t)(c->end - c->at))
-        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" claims %" PRIu64 " items", path, kv->key, kv->n_item);
+        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" claims %" PRIu64 " items", path, kv->key,
+                       kv->n_item);
     if (kv->item_type != T_STRING) {
         take(c, kv->n_item * scalar_bytes[kv->item_type]);
         return c->failed ? cut_short(c, path, kv->key, err) : TK_OK;
     }
     kv->item_at = tk_arena_alloc(ck->arena, kv->n_item * sizeof *kv->item_at);
-    if (kv->item_at == NULL) return tk_fail(err, TK_NOMEM, "%s: no memory for \"%s\"", path, kv->key);
+    if (kv->item_at == NULL)
+        return tk_fail(err, TK_NOMEM, "%s: no memory for \"%s\"", path, kv->key);
     for (uint64_t i = 0; i < kv->n_item && !c->failed; i++) {
         uint64_t len;
         kv->item_at[i] = (uint64_t)(c->at - kv->value);
@@ -87,15 +105,19 @@ static tk_status read_kv(tk_ckpt *ck, cursor *c, gguf_kv *kv, const char *path, 
     uint64_t len;
     const char *key = take_str(c, &len);
     kv->type = (uint32_t)take_le(c, 4);
-    if (c->failed || len > TK_LIMIT_TENSOR_NAME_BYTES) return cut_short(c, path, "a metadata key", err);
+    if (c->failed || len > TK_LIMIT_TENSOR_NAME_BYTES)
+        return cut_short(c, path, "a metadata key", err);
     kv->key = tk_arena_strndup(ck->arena, key, len);
     if (kv->key == NULL) return tk_fail(err, TK_NOMEM, "%s: no memory for metadata", path);
     if (kv->type == T_ARRAY) return read_array(ck, c, kv, path, err);
     if (kv->type >= T_COUNT)
-        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" has the unknown type %u", path, kv->key, kv->type);
+        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" has the unknown type %u", path, kv->key,
+                       kv->type);
     kv->value = c->at;
-    if (kv->type == T_STRING) take_str(c, &len);
-    else take(c, scalar_bytes[kv->type]);
+    if (kv->type == T_STRING)
+        take_str(c, &len);
+    else
+        take(c, scalar_bytes[kv->type]);
     return c->failed ? cut_short(c, path, kv->key, err) : TK_OK;
 }
 
@@ -105,10 +127,11 @@ static bool dtype_of(uint32_t ggml_type, tk_dtype *out)
         uint32_t ggml;
         tk_dtype type;
     } map[] = {
-        {0, TK_DTYPE_F32},   {1, TK_DTYPE_F16},   {2, TK_DTYPE_Q4_0},    {3, TK_DTYPE_Q4_1},    {6, TK_DTYPE_Q5_0},
-        {7, TK_DTYPE_Q5_1},  {8, TK_DTYPE_Q8_0},  {10, TK_DTYPE_Q2_K},   {11, TK_DTYPE_Q3_K},   {12, TK_DTYPE_Q4_K},
-        {13, TK_DTYPE_Q5_K}, {14, TK_DTYPE_Q6_K}, {20, TK_DTYPE_IQ4_NL}, {23, TK_DTYPE_IQ4_XS}, {24, TK_DTYPE_I8},
-        {25, TK_DTYPE_I16},  {26, TK_DTYPE_I32},  {27, TK_DTYPE_I64},    {28, TK_DTYPE_F64},    {30, TK_DTYPE_BF16},
+        {0, TK_DTYPE_F32},     {1, TK_DTYPE_F16},     {2, TK_DTYPE_Q4_0},  {3, TK_DTYPE_Q4_1},
+        {6, TK_DTYPE_Q5_0},    {7, TK_DTYPE_Q5_1},    {8, TK_DTYPE_Q8_0},  {10, TK_DTYPE_Q2_K},
+        {11, TK_DTYPE_Q3_K},   {12, TK_DTYPE_Q4_K},   {13, TK_DTYPE_Q5_K}, {14, TK_DTYPE_Q6_K},
+        {20, TK_DTYPE_IQ4_NL}, {23, TK_DTYPE_IQ4_XS}, {24, TK_DTYPE_I8},   {25, TK_DTYPE_I16},
+        {26, TK_DTYPE_I32},    {27, TK_DTYPE_I64},    {28, TK_DTYPE_F64},  {30, TK_DTYPE_BF16},
         {39, TK_DTYPE_MXFP4},
     };
     for (size_t i = 0; i < TK_COUNT(map); i++) {
@@ -132,30 +155,34 @@ static tk_status read_info(cursor *c, info *in, const char *path, tk_err *err)
     if (c->failed) return cut_short(c, path, "the tensor list", err);
     int shown = (int)TK_MIN(in->name_len, (uint64_t)80);
     if (n_dim > 4)
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%.*s\" has %u dimensions, at most 4 are allowed", path, shown,
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: tensor \"%.*s\" has %u dimensions, at most 4 are allowed", path, shown,
                        in->name, n_dim);
     in->t.n_dim = (int)n_dim;
     for (uint32_t i = 0; i < n_dim; i++) {
         uint64_t d = take_le(c, 8);
         if (d > INT64_MAX)
-            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%.*s\": dimension %u overflows", path, shown, in->name, i);
+            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%.*s\": dimension %u overflows", path,
+                           shown, in->name, i);
         in->t.dim[n_dim - 1 - i] = (int64_t)d; // the file says the innermost first
     }
     uint32_t type = (uint32_t)take_le(c, 4);
     in->offset = take_le(c, 8);
     if (c->failed) return cut_short(c, path, "the tensor list", err);
     if (!dtype_of(type, &in->t.dtype))
-        return tk_fail(err, TK_UNSUPPORTED, "%s: tensor \"%.*s\" has ggml type %u, which is not supported", path, shown,
+        return tk_fail(err, TK_UNSUPPORTED,
+                       "%s: tensor \"%.*s\" has ggml type %u, which is not supported", path, shown,
                        in->name, type);
     return TK_OK;
 }
 
-static tk_status read_tensors(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64_t n, uint64_t alignment, tk_err *err)
+static tk_status read_tensors(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64_t n,
+                              uint64_t alignment, tk_err *err)
 {
     // a tensor's header takes at least 24 bytes, so n is bounded by the file itself
     if (n > TK_LIMIT_TENSORS || n > (uint64_t)(c->end - c->at) / 24)
-        return tk_fail(err, TK_BAD_INPUT, "%s: %" PRIu64 " tensors are claimed, %zu bytes are left", f->path, n,
-                       (size_t)(c->end - c->at));
+        return tk_fail(err, TK_BAD_INPUT, "%s: %" PRIu64 " tensors are claimed, %zu bytes are left",
+                       f->path, n, (size_t)(c->end - c->at));
     info *infos = tk_alloc((size_t)n * sizeof *infos);
     tk_status st = TK_OK;
     for (uint64_t i = 0; i < n; i++) TK_TRY(read_info(c, &infos[i], f->path, err));
@@ -163,9 +190,12 @@ static tk_status read_tensors(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64
     data0 = (data0 + alignment - 1) / alignment * alignment;
     for (uint64_t i = 0; i < n; i++) {
         uint64_t at;
-        if (infos[i].offset % alignment != 0 || __builtin_add_overflow(data0, infos[i].offset, &at)) {
-            st = tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%.*s\" has offset %" PRIu64 ", no multiple of %" PRIu64, f->path,
-                         (int)TK_MIN(infos[i].name_len, (uint64_t)80), infos[i].name, infos[i].offset, alignment);
+        if (infos[i].offset % alignment != 0 ||
+            __builtin_add_overflow(data0, infos[i].offset, &at)) {
+            st = tk_fail(err, TK_BAD_INPUT,
+                         "%s: tensor \"%.*s\" has offset %" PRIu64 ", no multiple of %" PRIu64,
+                         f->path, (int)TK_MIN(infos[i].name_len, (uint64_t)80), infos[i].name,
+                         infos[i].offset, alignment);
             goto done;
         }
         TK_TRY(ckpt_add_tensor(ck, f, infos[i].name, infos[i].name_len, infos[i].t, at, err));
@@ -181,10 +211,12 @@ typedef struct part { // metadata of one file of a split
     tk_map *by_key;
 } part;
 
-static tk_status read_metadata(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64_t n, part *p, tk_err *err)
+static tk_status read_metadata(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64_t n, part *p,
+                               tk_err *err)
 {
     if (n > TK_LIMIT_GGUF_KV || n > (uint64_t)(c->end - c->at) / 13)
-        return tk_fail(err, TK_BAD_INPUT, "%s: %" PRIu64 " metadata entries are claimed", f->path, n);
+        return tk_fail(err, TK_BAD_INPUT, "%s: %" PRIu64 " metadata entries are claimed", f->path,
+                       n);
     p->kv = tk_alloc((size_t)n * sizeof *p->kv);
     p->by_key = tk_map_new((size_t)n);
     for (; p->n_kv < n; p->n_kv++) {
@@ -232,7 +264,8 @@ static tk_status read_file(tk_ckpt *ck, const char *path, part *p, tk_err *err)
     if (magic == NULL || memcmp(magic, "GGUF", 4) != 0)
         return tk_fail(err, TK_BAD_INPUT, "%s: this is no GGUF file", f->path);
     if (version != 2 && version != 3)
-        return tk_fail(err, TK_UNSUPPORTED, "%s: GGUF version %u is not supported (2 and 3 are)%s", f->path, version,
+        return tk_fail(err, TK_UNSUPPORTED, "%s: GGUF version %u is not supported (2 and 3 are)%s",
+                       f->path, version,
                        (version & 0xFFFF) == 0 && version ? "; it looks big-endian" : "");
     uint64_t n_tensor = take_le(&c, 8), n_kv = take_le(&c, 8);
     if (c.failed) return cut_short(&c, f->path, "the header", err);
@@ -240,7 +273,8 @@ static tk_status read_file(tk_ckpt *ck, const char *path, part *p, tk_err *err)
     if (st != TK_OK) return st;
     int64_t alignment = part_int(p, "general.alignment", 32);
     if (alignment < 1 || alignment > 1 << 20 || (alignment & (alignment - 1)) != 0)
-        return tk_fail(err, TK_BAD_INPUT, "%s: general.alignment is %lld, not a power of two up to 2^20", f->path,
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: general.alignment is %lld, not a power of two up to 2^20", f->path,
                        (long long)alignment);
     return read_tensors(ck, f, &c, n_tensor, (uint64_t)alignment, err);
 }
@@ -259,8 +293,9 @@ static tk_status part_path(const char *first, int64_t i, int64_t n, char **out, 
     char expect[TAIL + 24];
     snprintf(expect, sizeof expect, "-%05d-of-%05d.gguf", 1, (int)n);
     if (len < TAIL || strcmp(first + len - TAIL, expect) != 0)
-        return tk_fail(err, TK_BAD_INPUT, "%s: this is one of %lld parts; open the one whose name ends with \"%s\"", first,
-                       (long long)n, expect);
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: this is one of %lld parts; open the one whose name ends with \"%s\"",
+                       first, (long long)n, expect);
     *out = tk_asprintf("%.*s-%05d-of-%05d.gguf", (int)(len - TAIL), first, (int)i + 1, (int)n);
     return TK_OK;
 }
@@ -286,8 +321,8 @@ static tk_status read_parts(tk_ckpt *c, const part *first, int64_t n_part, tk_er
     }
     int64_t want = part_int(first, "split.tensors.count", (int64_t)c->n_tensor);
     if (want != (int64_t)c->n_tensor)
-        return tk_fail(err, TK_BAD_INPUT, "%s: its parts hold %zu tensors, %lld were promised", c->path, c->n_tensor,
-                       (long long)want);
+        return tk_fail(err, TK_BAD_INPUT, "%s: its parts hold %zu tensors, %lld were promised",
+                       c->path, c->n_tensor, (long long)want);
     return TK_OK;
 }
 

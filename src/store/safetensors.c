@@ -14,13 +14,17 @@ typedef struct extent {
     const char *name;
 } extent;
 
-static tk_status read_dtype(const json_t *v, const char *path, const char *name, tk_dtype *out, tk_err *err)
+static tk_status read_dtype(const json_t *v, const char *path, const char *name, tk_dtype *out,
+                            tk_err *err)
 {
     const char *text = json_string_value(json_object_get(v, "dtype"));
     static const struct {
         const char *name;
         tk_dtype type;
-    } also[] = {{"F4", TK_DTYPE_F4_E2M1}, {"U16", TK_DTYPE_I16}, {"U32", TK_DTYPE_I32}, {"U64", TK_DTYPE_I64}};
+    } also[] = {{"F4", TK_DTYPE_F4_E2M1},
+                {"U16", TK_DTYPE_I16},
+                {"U32", TK_DTYPE_I32},
+                {"U64", TK_DTYPE_I64}};
     for (int i = 0; text && i < TK_DTYPE_Q4_0; i++) {
         if (strcmp(text, tk_dtype_name((tk_dtype)i)) != 0 || i == TK_DTYPE_F4_E2M1) continue;
         *out = (tk_dtype)i;
@@ -31,33 +35,39 @@ static tk_status read_dtype(const json_t *v, const char *path, const char *name,
         *out = also[i].type;
         return TK_OK;
     }
-    return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": unknown dtype \"%.40s\"", path, name, text ? text : "none");
+    return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": unknown dtype \"%.40s\"", path, name,
+                   text ? text : "none");
 }
 
-static tk_status read_shape(const json_t *v, const char *path, const char *name, tk_tensor *t, tk_err *err)
+static tk_status read_shape(const json_t *v, const char *path, const char *name, tk_tensor *t,
+                            tk_err *err)
 {
     const json_t *shape = json_object_get(v, "shape");
     size_t n = json_array_size(shape);
     if (!json_is_array(shape) || n > TK_LIMIT_TENSOR_DIMS)
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": the shape is no list of at most %d numbers", path, name,
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: tensor \"%s\": the shape is no list of at most %d numbers", path, name,
                        TK_LIMIT_TENSOR_DIMS);
     t->n_dim = (int)n;
     for (size_t i = 0; i < n; i++) {
         const json_t *d = json_array_get(shape, i);
         if (!json_is_integer(d) || json_integer_value(d) < 0)
-            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": dimension %zu is not a size", path, name, i);
+            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": dimension %zu is not a size",
+                           path, name, i);
         t->dim[i] = json_integer_value(d);
     }
     return TK_OK;
 }
 
-static tk_status read_offsets(const json_t *v, const char *path, const char *name, extent *x, tk_err *err)
+static tk_status read_offsets(const json_t *v, const char *path, const char *name, extent *x,
+                              tk_err *err)
 {
     const json_t *o = json_object_get(v, "data_offsets");
     const json_t *a = json_array_get(o, 0), *b = json_array_get(o, 1);
-    if (json_array_size(o) != 2 || !json_is_integer(a) || !json_is_integer(b) || json_integer_value(a) < 0 ||
-        json_integer_value(b) < json_integer_value(a))
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": data_offsets are not [begin, end]", path, name);
+    if (json_array_size(o) != 2 || !json_is_integer(a) || !json_is_integer(b) ||
+        json_integer_value(a) < 0 || json_integer_value(b) < json_integer_value(a))
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": data_offsets are not [begin, end]",
+                       path, name);
     *x = (extent){(uint64_t)json_integer_value(a), (uint64_t)json_integer_value(b), name};
     return TK_OK;
 }
@@ -69,41 +79,49 @@ static int by_begin(const void *a, const void *b)
     return x->end < y->end ? -1 : x->end > y->end;
 }
 
-static tk_status check_tiling(extent *x, size_t n, uint64_t data_bytes, const char *path, tk_err *err)
+static tk_status check_tiling(extent *x, size_t n, uint64_t data_bytes, const char *path,
+                              tk_err *err)
 {
     qsort(x, n, sizeof *x, by_begin);
     uint64_t at = 0;
     for (size_t i = 0; i < n; i++) {
         if (x[i].begin != at)
-            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" begins at data byte %llu, %s at %llu", path, x[i].name,
-                           (unsigned long long)x[i].begin,
-                           x[i].begin < at ? "overlapping the one before, which ends" : "leaving a hole from the one before",
+            return tk_fail(err, TK_BAD_INPUT,
+                           "%s: tensor \"%s\" begins at data byte %llu, %s at %llu", path,
+                           x[i].name, (unsigned long long)x[i].begin,
+                           x[i].begin < at ? "overlapping the one before, which ends"
+                                           : "leaving a hole from the one before",
                            (unsigned long long)at);
         at = x[i].end;
     }
     if (at != data_bytes)
-        return tk_fail(err, TK_BAD_INPUT, "%s: the header describes %llu bytes of data, the file holds %llu", path,
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: the header describes %llu bytes of data, the file holds %llu", path,
                        (unsigned long long)at, (unsigned long long)data_bytes);
     return TK_OK;
 }
 
-static tk_status add_one(tk_ckpt *c, const ckpt_file *f, const char *name, const json_t *v, uint64_t data0, extent *x,
-                         tk_err *err)
+static tk_status add_one(tk_ckpt *c, const ckpt_file *f, const char *name, const json_t *v,
+                         uint64_t data0, extent *x, tk_err *err)
 {
     tk_tensor t = {0};
-    if (!json_is_object(v)) return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is no object", f->path, name);
+    if (!json_is_object(v))
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is no object", f->path, name);
     tk_status st = read_dtype(v, f->path, name, &t.dtype, err);
     if (st == TK_OK) st = read_shape(v, f->path, name, &t, err);
     if (st == TK_OK) st = read_offsets(v, f->path, name, x, err);
     if (st == TK_OK && x->end > f->map.len - data0)
-        st = tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" ends at data byte %llu, the file holds %llu", f->path, name,
+        st = tk_fail(err, TK_BAD_INPUT,
+                     "%s: tensor \"%s\" ends at data byte %llu, the file holds %llu", f->path, name,
                      (unsigned long long)x->end, (unsigned long long)(f->map.len - data0));
     if (st == TK_OK) st = ckpt_add_tensor(c, f, name, strlen(name), t, data0 + x->begin, err);
     if (st != TK_OK) return st;
     const tk_tensor *added = &c->tensors[c->n_tensor - 1];
     if (added->data_bytes != x->end - x->begin)
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" has %llu bytes, its type and shape ask for %llu", f->path,
-                       name, (unsigned long long)(x->end - x->begin), (unsigned long long)added->data_bytes);
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: tensor \"%s\" has %llu bytes, its type and shape ask for %llu", f->path,
+                       name, (unsigned long long)(x->end - x->begin),
+                       (unsigned long long)added->data_bytes);
     return TK_OK;
 }
 
@@ -111,11 +129,14 @@ static tk_status read_header(const ckpt_file *f, uint64_t *data0, json_t **heade
 {
     uint64_t n = 0;
     if (f->map.len < 8)
-        return tk_fail(err, TK_BAD_INPUT, "%s: %zu bytes are too few for safetensors", f->path, f->map.len);
+        return tk_fail(err, TK_BAD_INPUT, "%s: %zu bytes are too few for safetensors", f->path,
+                       f->map.len);
     for (int i = 0; i < 8; i++) n |= (uint64_t)f->map.data[i] << (8 * i);
     if (n > TK_LIMIT_SAFETENSORS_HEADER_BYTES || n > f->map.len - 8)
-        return tk_fail(err, TK_BAD_INPUT, "%s: the header claims %llu bytes, the file has %zu and a header at most %u",
-                       f->path, (unsigned long long)n, f->map.len, TK_LIMIT_SAFETENSORS_HEADER_BYTES);
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: the header claims %llu bytes, the file has %zu and a header at most %u",
+                       f->path, (unsigned long long)n, f->map.len,
+                       TK_LIMIT_SAFETENSORS_HEADER_BYTES);
     *data0 = 8 + n;
     tk_status st = tk_json_parse((const char *)f->map.data + 8, n, f->path, header, err);
     if (st == TK_OK && !json_is_object(*header))
@@ -136,7 +157,8 @@ tk_status safetensors_read(tk_ckpt *c, const char *path, tk_err *err)
     size_t n = 0;
     const char *name;
     json_t *v;
-    json_object_foreach(header, name, v) {
+    json_object_foreach(header, name, v)
+    {
         if (strcmp(name, "__metadata__") == 0) continue;
         TK_TRY(add_one(c, f, name, v, data0, &extents[n++], err));
     }

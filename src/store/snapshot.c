@@ -40,18 +40,21 @@ static tk_status read_shard(tk_ckpt *c, const char *name, tk_err *err)
 }
 
 // Every tensor the index names must be in the shard it names.
-static tk_status check_index(const tk_ckpt *c, const json_t *weight_map, const char *index, tk_err *err)
+static tk_status check_index(const tk_ckpt *c, const json_t *weight_map, const char *index,
+                             tk_err *err)
 {
     const char *tensor;
     json_t *v;
-    json_object_foreach((json_t *)(uintptr_t)weight_map, tensor, v) {
+    json_object_foreach((json_t *)(uintptr_t)weight_map, tensor, v)
+    {
         const tk_tensor *t = tk_ckpt_find(c, tensor);
         const char *shard = json_string_value(v), *file = t ? strrchr(t->file, '/') : NULL;
         if (t == NULL)
-            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is not in \"%s\"", index, tensor, shard);
-        if (file && strcmp(file + 1, shard) != 0 && strchr(shard, '/') == NULL)
-            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is in \"%s\", not in \"%s\"", index, tensor, file + 1,
+            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is not in \"%s\"", index, tensor,
                            shard);
+        if (file && strcmp(file + 1, shard) != 0 && strchr(shard, '/') == NULL)
+            return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is in \"%s\", not in \"%s\"",
+                           index, tensor, file + 1, shard);
     }
     return TK_OK;
 }
@@ -68,11 +71,14 @@ static tk_status read_indexed(tk_ckpt *c, const char *index, tk_err *err)
         goto done;
     }
     const char *tensor;
-    json_object_foreach(map, tensor, v) {
+    json_object_foreach(map, tensor, v)
+    {
         const char *shard = json_string_value(v);
         if (shard == NULL || !tk_file_name_is_inside(shard)) {
-            st = tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" names the shard \"%s\", which is no file of this folder",
-                         index, tensor, shard ? shard : "?");
+            st =
+                tk_fail(err, TK_BAD_INPUT,
+                        "%s: tensor \"%s\" names the shard \"%s\", which is no file of this folder",
+                        index, tensor, shard ? shard : "?");
             goto done;
         }
         if (tk_map_add(seen, shard, strlen(shard), 0)) TK_TRY(read_shard(c, shard, err));
@@ -92,8 +98,10 @@ tk_status snapshot_read(tk_ckpt *c, tk_err *err)
     TK_TRY(load_optional(c, "config.json", &c->config, err));
     TK_TRY(load_optional(c, "generation_config.json", &c->generation_config, err));
     TK_TRY(load_quant_config(c, err));
-    if (tk_file_exists(index)) TK_TRY(read_indexed(c, index, err));
-    else if (tk_file_exists(single)) TK_TRY(safetensors_read(c, single, err));
+    if (tk_file_exists(index))
+        TK_TRY(read_indexed(c, index, err));
+    else if (tk_file_exists(single))
+        TK_TRY(safetensors_read(c, single, err));
 done:
     tk_free(index);
     tk_free(single);

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+#include "cli/model_opts.h"
+
+#include <string.h>
+
+tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_err *err)
+{
+    *out = tk_engine_opts_default();
+    out->n_thread = (int)o->threads;
+    out->n_ctx = (int32_t)o->ctx;
+    out->reference = o->compute && strcmp(o->compute, "ref") == 0;
+    return tk_kernels_allowed(&out->isa, err);
+}

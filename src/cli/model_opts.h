@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Options of every command that runs a model.
+#ifndef TK_CLI_MODEL_OPTS_H
+#define TK_CLI_MODEL_OPTS_H
+
+#include "base/opt.h"
+#include "engine/engine.h"
+
+typedef struct tk_model_opts {
+    int64_t threads; // 0 = all
+    int64_t ctx;     // 0 = automatic
+    const char *compute;
+} tk_model_opts;
+
+#define TK_MODEL_OPTS(options_type)                                                                \
+    {.name = "threads",                                                                            \
+     .aliases = "t",                                                                               \
+     .type = TK_OPT_INT,                                                                           \
+     .arg = "N",                                                                                   \
+     .min = 0,                                                                                     \
+     .max = 1024,                                                                                  \
+     .help = "Threads that compute (default 0: every processor this process may use).",            \
+     .offset = offsetof(options_type, model.threads)},                                             \
+        {.name = "ctx-size",                                                                       \
+         .aliases = "c max-model-len",                                                             \
+         .type = TK_OPT_INT,                                                                       \
+         .arg = "N",                                                                               \
+         .min = 0,                                                                                 \
+         .max = 16777216,                                                                          \
+         .help = "Tokens of context (default 0: what the task needs).",                            \
+         .offset = offsetof(options_type, model.ctx)},                                             \
+    {                                                                                              \
+        .name = "compute", .type = TK_OPT_CHOICE, .arg = "ref|best", .choices = "ref best",        \
+        .help = "Kernels: best for this machine (default), or the reference ones with a float32 "  \
+                "cache.",                                                                          \
+        .offset = offsetof(options_type, model.compute)                                            \
+    }
+
+// TK_USAGE when TOKAMAK_CPU is wrong.
+tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_err *err);
+
+#endif

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// What a person may write for MODEL: a folder, a .gguf file, `demo`, or the ORG/NAME[@REV] of a pulled
+// snapshot in the Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub).
+#ifndef TK_ENGINE_LOCATE_H
+#define TK_ENGINE_LOCATE_H
+
+#include "base/status.h"
+
+// *path in new memory (tk_free). TK_IO says what was looked for and how to get it.
+tk_status tk_locate(const char *model, char **path, tk_err *err);
+// The hub's cache folder, in new memory.
+char *tk_locate_hub_cache(void);
+
+#endif

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+// Every golden checkpoint (README.md) through the whole engine against the logits of an independent
+// implementation. Each folder is run with the reference kernels and with every instruction set of this machine,
+// in one pass, token by token and with all sequences in the same steps; latent attention both ways.
+//
+// Reference kernels: |difference| <= 1e-4 of the largest logit, whatever the weights' format (the reference is of
+// the dequantised weights). Fast kernels round activations and cache, so they answer for the distribution: the
+// mean over tokens of KL(reference || ours) <= 1e-3.
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define MAX_REL_REF 1e-4
+#define MAX_KL_FAST 1e-3
+#define DATA_DIR TK_SOURCE_DIR "/tests/golden/data"
+
+enum { MAX_SEQ = 4, MAX_CASE = 64, FEWEST_CASES = 26 };
+
+typedef enum mode { PREFILL, DECODE, BATCH, N_MODE } mode;
+static const char *const mode_name[N_MODE] = {"prefill", "decode", "batch"};
+
+typedef struct golden {
+    tk_file_map file;
+    int n_seq;
+    const int32_t *ids[MAX_SEQ];  // [n_tok]
+    const float *logits[MAX_SEQ]; // [n_tok][n_vocab]
+    int32_t n_tok[MAX_SEQ];
+    int32_t n_vocab;
+} golden;
+
+// Data of the tensor called name of a safetensors file, NULL when there is none; *dim: its sizes, outermost
+// first (0 beyond the last). Trusts the file: it is part of the tree.
+static const void *tensor(const golden *g, const json_t *header, uint64_t header_len,
+                          const char *name, int32_t dim[2])
+{
+    const json_t *t = json_object_get(header, name);
+    if (t == NULL) return NULL;
+    for (size_t i = 0; i < 2; i++)
+        dim[i] = (int32_t)json_integer_value(json_array_get(json_object_get(t, "shape"), i));
+    int64_t at = json_integer_value(json_array_get(json_object_get(t, "data_offsets"), 0));
+    return g->file.data + 8 + header_len + at;
+}
+
+static void read_golden(const char *folder, golden *g)
+{
+    tk_err err = TK_ERR_INIT;
+    json_t *header = NULL;
+    uint64_t header_len = 0;
+    char *path = tk_file_join(folder, "golden.safetensors");
+    if (tk_file_map_open(path, &g->file, &err) != TK_OK) fail_msg("%s", err.msg);
+    memcpy(&header_len, g->file.data, sizeof header_len);
+    assert_true(header_len < g->file.len - 8);
+    if (tk_json_parse((const char *)g->file.data + 8, header_len, path, &header, &err) != TK_OK)
+        fail_msg("%s", err.msg);
+    for (int i = 0; i < MAX_SEQ; i++) {
+        char ids[16], logits[16];
+        int32_t dim[2];
+        snprintf(ids, sizeof ids, "ids.%d", i);
+        snprintf(logits, sizeof logits, "logits.%d", i);
+        g->ids[i] = tensor(g, header, header_len, ids, dim);
+        if (g->ids[i] == NULL) break;
+        g->n_tok[i] = dim[0];
+        g->logits[i] = tensor(g, header, header_len, logits, dim);
+        assert_non_null(g->logits[i]);
+        assert_int_equal(dim[0], g->n_tok[i]);
+        g->n_vocab = dim[1];
+        g->n_seq++;
+    }
+    assert_true(g->n_seq > 0);
+    json_decref(header);
+    tk_free(path);
+}
+
+// Tokens of sequence i in the next step.
+static int32_t take(mode m, int i, int32_t left, int32_t room)
+{
+    int32_t n = m == DECODE ? 1 : m == BATCH ? 1 + (i * 5 + left) % 7 : left;
+    return TK_MIN(TK_MIN(n, left), room);
+}
+
+// Runs all sequences from the start; out[i]: [n_tok][n_vocab].
+static tk_status run_all(tk_exec *x, const golden *g, mode m, float *out[MAX_SEQ], tk_err *err)
+{
+    tk_kv_table seq[MAX_SEQ] = {{0}};
+    tk_status st = TK_OK;
+    int32_t most = tk_exec_plan_of(x)->n_step_tok;
+    for (int first = 0; first < g->n_seq && st == TK_OK;) {
+        tk_step_part parts[MAX_SEQ];
+        int n_part = 0, last = m == BATCH ? g->n_seq : first + 1;
+        for (int i = first, room = most; i < last; i++) {
+            int32_t past = seq[i].n_tok, n = take(m, i, g->n_tok[i] - past, room);
+            if (n == 0) continue;
+            room -= n;
+            parts[n_part++] = (tk_step_part){.seq = &seq[i],
+                                             .ids = g->ids[i] + past,
+                                             .n = n,
+                                             .n_logits = n,
+                                             .logits = out[i] + (size_t)past * (size_t)g->n_vocab};
+        }
+        if (n_part > 0)
+            st = tk_exec_step(x, parts, n_part, err);
+        else
+            first = last;
+    }
+    for (int i = 0; i < g->n_seq; i++) tk_kv_table_clear(tk_exec_kv_pool(x), &seq[i]);
+    return st;
+}
+
+static double log_sum_exp(const float *x, int n)
+{
+    double max = -INFINITY, sum = 0;
+    for (int i = 0; i < n; i++) max = fmax(max, (double)x[i]);
+    for (int i = 0; i < n; i++) sum += exp((double)x[i] - max);
+    return max + log(sum);
+}
+
+static double divergence(const float *theirs, const float *ours, int n)
+{
+    double zt = log_sum_exp(theirs, n), zo = log_sum_exp(ours, n), kl = 0;
+    for (int i = 0; i < n; i++) {
+        double p = (double)theirs[i] - zt, q = (double)ours[i] - zo;
+        kl += exp(p) * (p - q);
+    }
+    return kl;
+}
+
+// NaN anywhere makes both figures NaN, and NaN passes no bound below.
+static void distance(const golden *g, float *const out[MAX_SEQ], double *rel, double *kl)
+{
+    double worst = 0, largest = 0, sum = 0;
+    int n_tok = 0;
+    for (int i = 0; i < g->n_seq; i++) {
+        size_t n = (size_t)g->n_tok[i] * (size_t)g->n_vocab;
+        for (size_t k = 0; k < n; k++) {
+            double d = fabs((double)out[i][k] - (double)g->logits[i][k]);
+            if (!(d <= worst)) worst = d;
+            largest = fmax(largest, fabs((double)g->logits[i][k]));
+        }
+        for (int32_t t = 0; t < g->n_tok[i]; t++, n_tok++)
+            sum += divergence(g->logits[i] + (size_t)t * (size_t)g->n_vocab,
+                              out[i] + (size_t)t * (size_t)g->n_vocab, g->n_vocab);
+    }
+    *rel = worst / largest;
+    *kl = sum / n_tok;
+}
+
+typedef struct setting {
+    tk_isa isa; // TK_ISA_REF: reference kernels and a float32 cache
+    int mla_expand_from;
+} setting;
+
+static void check(const char *folder, const golden *g, setting s)
+{
+    tk_err err = TK_ERR_INIT;
+    tk_engine *e = NULL;
+    tk_engine_opts o = tk_engine_opts_default();
+    o.reference = s.isa == TK_ISA_REF;
+    o.isa = s.isa;
+    o.n_thread = o.reference ? 1 : 2;
+    o.mla_expand_from = s.mla_expand_from;
+    int32_t all = 0;
+    float *out[MAX_SEQ] = {NULL};
+    for (int i = 0; i < g->n_seq; i++) {
+        all += (g->n_tok[i] / TK_KV_BLOCK_TOK + 1) * TK_KV_BLOCK_TOK;
+        out[i] = tk_alloc((size_t)g->n_tok[i] * (size_t)g->n_vocab * sizeof(float));
+    }
+    if (tk_engine_open(folder, &o, &e, &err) != TK_OK) fail_msg("%s", err.msg);
+    if (tk_engine_load(e, all, &err) != TK_OK) fail_msg("%s", err.msg);
+    assert_int_equal(tk_engine_program(e)->cfg.n_vocab, g->n_vocab);
+    for (mode m = 0; m < N_MODE; m++) {
+        double rel, kl;
+        if (run_all(tk_engine_exec(e), g, m, out, &err) != TK_OK) fail_msg("%s", err.msg);
+        distance(g, out, &rel, &kl);
+        bool good = o.reference ? rel <= MAX_REL_REF : kl <= MAX_KL_FAST;
+        if (!good)
+            fail_msg("%s, %s, kernels %s, latent attention expanded from %d: largest relative "
+                     "error %.3g, mean divergence %.3g",
+                     folder, mode_name[m], tk_isa_name(s.isa), s.mla_expand_from, rel, kl);
+    }
+    tk_engine_close(e);
+    for (int i = 0; i < g->n_seq; i++) tk_free(out[i]);
+}
+
+static void logits_agree_with_the_independent_implementation(void **state)
+{
+    const char *folder = *state;
+    golden g = {0};
+    read_golden(folder, &g);
+    tk_isa highest = TK_ISA_COUNT - 1;
+    tk_kernels k;
+    assert_int_equal(tk_kernels_allowed(&highest, NULL), TK_OK);
+    tk_kernels_fill(&k, highest);
+    bool latent = strstr(folder, "/ds") != NULL;
+    for (tk_isa isa = TK_ISA_REF; isa <= k.isa; isa++) {
+        check(folder, &g, (setting){isa, 0});
+        if (latent) check(folder, &g, (setting){isa, -1});
+        if (latent) check(folder, &g, (setting){isa, 1});
+    }
+    tk_file_map_close(&g.file);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct CMUnitTest *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+int main(void)
+{
+    static struct CMUnitTest tests[MAX_CASE];
+    size_t n = 0;
+    tk_log_set_level(TK_LOG_WARN);
+    DIR *dir = opendir(DATA_DIR);
+    for (struct dirent *d; dir && (d = readdir(dir)) != NULL && n < MAX_CASE;) {
+        if (d->d_name[0] == '.') continue;
+        tests[n++] = (struct CMUnitTest){
+            .name = tk_asprintf("%s_agrees_with_the_independent_implementation", d->d_name),
+            .test_func = logits_agree_with_the_independent_implementation,
+            .initial_state = tk_file_join(DATA_DIR, d->d_name)};
+    }
+    if (dir) closedir(dir);
+    if (n < FEWEST_CASES) {
+        fprintf(stderr, "%s has %zu cases, expected at least %d\n", DATA_DIR, n, FEWEST_CASES);
+        return 1;
+    }
+    qsort(tests, n, sizeof tests[0], by_name);
+    int failed = _cmocka_run_group_tests("golden", tests, n, NULL, NULL);
+    for (size_t i = 0; i < n; i++) {
+        tk_free((void *)(uintptr_t)tests[i].name);
+        tk_free(tests[i].initial_state);
+    }
+    return failed;
+}

@@ -2,8 +2,8 @@
 """The demo model's world: questions with checkable answers and little stories, made from a seed.
 
 A sample is a conversation: a list of turns (user, trace, answer). Only the last turn shows its trace, as the
-chat template drops earlier thinking. Tasks, their wording and the form of their traces follow
-docs/research notes on small models: a trace repeats the prompt's own words, scans forwards and numbers
+chat template drops earlier thinking. The form of the traces is what makes the
+tasks learnable: a trace repeats the prompt's own words, scans forwards and numbers
 what it counts, because a model of 15 M parameters finds what it has just written far more easily than
 what it must look for.
 
@@ -291,6 +291,19 @@ LONG = {  # the same tasks with a prompt and trace of up to about 500 tokens
     "copy": lambda r: task_copy(r, r.randrange(16, 120)), "count": lambda r: task_count(r, r.randrange(12, 48)),
     "recall": lambda r: task_recall(r, r.randrange(8, 29)), "sort": lambda r: task_sort(r, r.randrange(7, 13)),
 }
+LONG_WEIGHTS = dict.fromkeys(LONG, 1.0)
+SHARES = {"single": 0.82, "multi": 0.12, "long": 0.06}
+
+
+def reweigh(changes):
+    """Sets weights of training by name: a task, "long-TASK", or a share ("single", "multi", "long")."""
+    for name, w in changes.items():
+        if name in SHARES:
+            SHARES[name] = w
+        elif name.startswith("long-") and name[5:] in LONG:
+            LONG_WEIGHTS[name[5:]] = w
+        else:
+            TASKS[name] = (w, MAKERS[name])
 
 
 def memory_turns(r):
@@ -327,11 +340,11 @@ def multi_turn(r, max_turns):
 def sample(r, held_out=False, kind=None):
     """One conversation: (task, turns). Redrawn until its last prompt is on the wanted side of the split."""
     while True:
-        k = kind or r.choices(["single", "multi", "long"], [0.82, 0.12, 0.06])[0]
+        k = kind or r.choices(list(SHARES), list(SHARES.values()))[0]
         if k == "multi":
             task, turns = multi_turn(r, r.choice([3, 5, 12]))
         elif k == "long":
-            name = r.choice(list(LONG))
+            name = r.choices(list(LONG), list(LONG_WEIGHTS.values()))[0]
             task, turns = f"long-{name}", [LONG[name](r)]
         elif k == "single":
             name = r.choices(list(TASKS), [w for w, _ in TASKS.values()])[0]

@@ -23,6 +23,7 @@ import tokens
 
 N_PROC = 2
 ROWS = [(128, 32), (256, 4), (512, 2)]  # (length, rows per process and step)
+ROWS_LONG = [(128, 16), (256, 8), (512, 4)]  # for a mix with many long conversations
 LR = {"matrix": 5e-3, "embed": 1.5e-2, "head": 3e-3, "norm": 3e-3, "router": 1e-3}
 GAMMA, MTP_WEIGHT = 0.006, 0.3
 
@@ -109,15 +110,15 @@ def orthogonal(g):
 class Optimizer:
     """Updates the tensors named in `mine`; momenta live in this process only."""
 
-    def __init__(self, mine, kinds, master, half):
-        self.mine, self.kinds, self.master, self.half = mine, kinds, master, half
+    def __init__(self, mine, kinds, master, half, lr):
+        self.mine, self.kinds, self.master, self.half, self.lr = mine, kinds, master, half, lr
         self.m = {n: torch.zeros_like(master[n]) for n in mine}
         self.v = {n: torch.zeros_like(master[n]) for n in mine if kinds[n] != "matrix"}
 
     def step(self, grads, n_step, scale):
         for n in self.mine:
             kind, w, g = self.kinds[n], self.master[n], sum(gr[n].float() for gr in grads)
-            lr = LR[kind] * scale
+            lr = LR[kind] * scale * self.lr
             if kind == "matrix":
                 m = self.m[n].mul_(0.95).add_(g)
                 u = (g + 0.95 * m).view(-1, *w.shape[-2:])
@@ -179,12 +180,13 @@ def evaluate(p, tokenizer, bias, heldout):
 def worker(rank, args, master, half, grads, bias, loads, barrier, stop):
     torch.set_num_threads(1)
     torch.manual_seed(rank)
+    data.reweigh(args.mix)
     kinds = {n: k for n, (_, k) in model.shapes().items()}
     tokenizer = tokens.Tokenizer.from_file(os.path.join(args.out, "tokenizer.json"))
     rows = Rows(tokenizer, args.seed * 1000 + rank)
     params = {n: t.requires_grad_() for n, t in half.items()}
     opt = Optimizer(share(list(master), kinds, master)[rank], kinds, master,
-                    {n: t.detach() for n, t in half.items()})
+                    {n: t.detach() for n, t in half.items()}, args.lr)
     heldout = data.heldout(24, args.seed + 99) if rank == 0 else []
     start, n_step, n_tok, next_save = time.time(), 0, 0, 180.0
     while True:
@@ -195,7 +197,7 @@ def worker(rank, args, master, half, grads, bias, loads, barrier, stop):
             g.zero_()
         for t in params.values():
             t.grad = None
-        for length, n in ROWS:
+        for length, n in ROWS_LONG if args.long_rows else ROWS:
             batch = rows.batch(length, n)
             l1, l2, w1, w2 = losses(params, batch, bias, loads[rank])
             ((l1 + MTP_WEIGHT * l2) / 2000).backward()
@@ -251,11 +253,18 @@ def main():
     a.add_argument("out")
     a.add_argument("--minutes", type=float, default=60)
     a.add_argument("--seed", type=int, default=1)
-    a.add_argument("--init", help="a ckpt.pt to go on from")
+    a.add_argument("--init", help="the folder of a run to go on from")
+    a.add_argument("--lr", type=float, default=1.0, help="factor on all learning rates")
+    a.add_argument("--mix", type=json.loads, default={}, help='weights of tasks, as \'{"sort": 20, "long": 0.2}\'')
+    a.add_argument("--long-rows", action="store_true", help="more rows of 256 and 512 tokens")
     args = a.parse_args()
     os.makedirs(args.out, exist_ok=True)
-    tokens.save(tokens.train(), args.out)
-    ck = torch.load(args.init) if args.init else {"w": initial(args.seed), "bias": torch.zeros(model.LAYERS, model.EXPERTS)}
+    if args.init:
+        ck = torch.load(os.path.join(args.init, "ckpt.pt"))
+        tokens.save(tokens.Tokenizer.from_file(os.path.join(args.init, "tokenizer.json")), args.out)
+    else:
+        ck = {"w": initial(args.seed), "bias": torch.zeros(model.LAYERS, model.EXPERTS)}
+        tokens.save(tokens.train(), args.out)
     master = {n: t.share_memory_() for n, t in ck["w"].items()}
     half = {n: t.to(model.HALF).share_memory_() for n, t in master.items()}
     grads = [{n: torch.zeros_like(t).share_memory_() for n, t in half.items()} for _ in range(N_PROC)]

@@ -1,7 +1,0 @@
-// SPDX-License-Identifier: MIT
-#include "kernels/kernels.h"
-
-void tk_kernels_fill_avx512(tk_kernels *k)
-{
-    (void)k;
-}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// Puts a level's kernels into the table.
+#include "kernels/kernels.h"
+
+void TK_TMPL_FILL(tk_kernels *k)
+{
+    static const struct {
+        tk_dtype type;
+        tk_decode_fn fn;
+    } decoders[] = {
+        {TK_DTYPE_F32, TK_TMPL(f32)},       {TK_DTYPE_F16, TK_TMPL(f16)},
+        {TK_DTYPE_BF16, TK_TMPL(bf16)},     {TK_DTYPE_F8_E4M3, TK_TMPL(e4m3)},
+        {TK_DTYPE_F4_E2M1, TK_TMPL(fp4)},   {TK_DTYPE_Q4_0, TK_TMPL(q4_0)},
+        {TK_DTYPE_Q4_1, TK_TMPL(q4_1)},     {TK_DTYPE_Q5_0, TK_TMPL(q5_0)},
+        {TK_DTYPE_Q5_1, TK_TMPL(q5_1)},     {TK_DTYPE_Q8_0, TK_TMPL(q8_0)},
+        {TK_DTYPE_Q4_K, TK_TMPL(q4_k)},     {TK_DTYPE_Q5_K, TK_TMPL(q5_k)},
+        {TK_DTYPE_Q6_K, TK_TMPL(q6_k)},     {TK_DTYPE_IQ4_NL, TK_TMPL(iq4_nl)},
+        {TK_DTYPE_IQ4_XS, TK_TMPL(iq4_xs)}, {TK_DTYPE_MXFP4, TK_TMPL(mxfp4)},
+    };
+    for (size_t i = 0; i < TK_COUNT(decoders); i++) k->decode[decoders[i].type] = decoders[i].fn;
+    k->mm = TK_TMPL(mm);
+    k->rmsnorm = TK_TMPL(rmsnorm);
+    k->rope = TK_TMPL(rope);
+    k->swiglu = TK_TMPL(swiglu);
+    k->axpy = TK_TMPL(axpy);
+    k->exp_sum = TK_TMPL(exp_sum);
+    k->kv_scores[TK_KV_F32] = TK_TMPL(kv_scores_f32);
+    k->kv_scores[TK_KV_BF16] = TK_TMPL(kv_scores_bf16);
+    k->kv_mix[TK_KV_F32] = TK_TMPL(kv_mix_f32);
+    k->kv_mix[TK_KV_BF16] = TK_TMPL(kv_mix_bf16);
+    k->kv_store[TK_KV_BF16] = TK_TMPL(kv_store_bf16);
+}

@@ -16,6 +16,7 @@ class Case:
     style: "classic" writes config.json as published before transformers 5, "v5" as transformers 5 writes it.
     dtype: of the plain weights (F32, BF16, F16); quant: see make_golden.QUANT; n_shard: safetensors files;
     mtp: adds the tensors of a multi-token-prediction layer, which the reference does not run.
+    gguf: patterns of GGUF tensor names and the types they are stored in; the case is then a GGUF file.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Case:
     quant: str = ""
     n_shard: int = 1
     mtp: bool = False
+    gguf: dict | None = None
     lengths: tuple = (49, 18, 5)
     seed: int = 0
 
@@ -182,4 +184,21 @@ CASES = [
                                                **experts(8, 3, 48, n_group=2, topk_group=1)},
                                             rope_scaling=yarn(1.0, 1.0)), dtype="BF16",
          quant="nvfp4-modelopt"),
+    Case("llama-gguf-k-quants", llama(**dense(256, 256, 1, 4, 1, 32, 50), rope_theta=500.0,
+                                      rope_scaling=LLAMA3_ROPE),
+         gguf={"attn_q": "Q2_K", "attn_k": "Q3_K", "attn_v": "Q4_K", "attn_o": "IQ4_NL", "ffn_gate": "Q5_K",
+               "ffn_up": "IQ4_XS", "ffn_down": "Q6_K", "token_embd": "Q4_K", "output": "MXFP4"}),
+    Case("qwen2-gguf-tied", qwen2(**dense(64, 96, 2, 2, 1, 32, 99), tie_word_embeddings=True),
+         gguf={"token_embd": "Q8_0", "attn": "Q5_0", "ffn_down": "Q4_1", "ffn": "Q4_0"}),
+    Case("qwen3-gguf-f16", qwen3(**dense(48, 48, 2, 3, 3, 16, 61)), gguf={"attn": "F16", "ffn": "BF16", "": "F16"}),
+    Case("qwen3moe-gguf", qwen3_moe(**dense(64, 96, 2, 4, 2, 32, 77), **experts(5, 2, 32, "num_experts")),
+         gguf={"exps": "Q5_1", "attn": "Q8_0", "": "F16"}),
+    Case("dsv2-gguf-whole-kv-b", deepseek_v2(**{**mla(64, 32, 2, 2, None, 32, 32, 16, 32, 61),
+                                                **experts(6, 2, 32, routed_scaling_factor=1.5)},
+                                             rope_scaling=yarn(0.707, 0.707)),
+         gguf={"attn_kv_b": "Q8_0", "exps": "Q4_1", "ffn": "Q8_0", "": "F16"}),
+    Case("dsv3-gguf-split-kv-b", deepseek_v3(**{**mla(64, 32, 2, 3, 32, 32, 32, 16, 32, 61),
+                                                **experts(8, 2, 32, n_group=4, topk_group=2)},
+                                             rope_scaling=yarn(1.0, 1.0, factor=40)),
+         gguf={"attn_[kv]_b": "Q8_0", "exps": "Q5_0", "ffn": "Q8_0", "": "BF16"}),
 ]

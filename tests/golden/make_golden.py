@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 import formats
+import gguf_form
 from cases import CASES
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -199,7 +200,6 @@ def write_json(path, value):
 
 def write_snapshot(folder, case, config, stored):
     """The snapshot as it would be published."""
-    folder.mkdir(parents=True)
     write_json(folder / "config.json", published_config(case, config))
     write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2})
     if case.quant == "nvfp4-modelopt":
@@ -223,36 +223,43 @@ def write_snapshot(folder, case, config, stored):
 
 
 def attempt(case, seed, tmp):
-    """One seed's checkpoint: (config, stored tensors, sequences, logits, margin)."""
+    """One seed's checkpoint, in tmp / "out": (sequences, logits, margin)."""
     gen = torch.Generator().manual_seed(seed)
     config = AutoConfig.for_model(**{k: v for k, v in case.config.items() if k != "architectures"})
     model = AutoModelForCausalLM.from_config(config)
     randomise(model, gen)
     model.save_pretrained(tmp / "made")
     state = load_file(tmp / "made" / "model.safetensors")
-    stored, meant = store(case, state)
-    if case.mtp:
-        stored |= store(case, mtp_tensors(state, config.num_hidden_layers, gen))[0]
+    (tmp / "out").mkdir()
+    if case.gguf:
+        arrays = {name: w.numpy() for name, w in state.items()}
+        meant = gguf_form.write(tmp / "out" / "model.gguf", config, arrays, case.gguf, seed)
+        meant = {name: torch.from_numpy(x.copy()) for name, x in meant.items()}
+    else:
+        stored, meant = store(case, state)
+        if case.mtp:
+            stored |= store(case, mtp_tensors(state, config.num_hidden_layers, gen))[0]
+        write_snapshot(tmp / "out", case, config, stored)
     (tmp / "meant").mkdir()
     shutil.copy(tmp / "made" / "config.json", tmp / "meant" / "config.json")
     save_file(meant, tmp / "meant" / "model.safetensors", {"format": "pt"})
     sequences = [torch.randint(0, config.vocab_size, (n,), generator=gen).tolist() for n in case.lengths]
     logits, margin = reference(tmp / "meant", sequences)
-    return config, stored, sequences, logits, margin
+    return sequences, logits, margin
 
 
 def make(case, out):
     """Makes one case under out, at the first seed whose routers are clear."""
+    folder = out / case.name
     for seed in range(case.seed, case.seed + 200):
         with tempfile.TemporaryDirectory() as tmp:
-            config, stored, sequences, logits, margin = attempt(case, seed, Path(tmp))
-        if margin > MIN_MARGIN:
-            break
+            sequences, logits, margin = attempt(case, seed, Path(tmp))
+            if margin > MIN_MARGIN:
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.copytree(Path(tmp) / "out", folder)
+                break
     else:
         raise SystemExit(f"{case.name}: no seed with clear routers")
-    folder = out / case.name
-    shutil.rmtree(folder, ignore_errors=True)
-    write_snapshot(folder, case, config, stored)
     golden = {f"ids.{i}": torch.tensor(s, dtype=torch.int32) for i, s in enumerate(sequences)}
     golden |= {f"logits.{i}": x for i, x in enumerate(logits)}
     save_file(golden, folder / "golden.safetensors")

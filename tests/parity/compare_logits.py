@@ -49,7 +49,8 @@ def main():
             continue
         golden = load_file(folder / "golden.safetensors")
         n = sum(k.startswith("ids.") for k in golden)
-        ours = run(args.tokamak, folder, [golden[f"ids.{i}"].tolist() for i in range(n)], args.mode, args.compute)
+        model = folder / "model.gguf" if (folder / "model.gguf").exists() else folder
+        ours = run(args.tokamak, model, [golden[f"ids.{i}"].tolist() for i in range(n)], args.mode, args.compute)
         if isinstance(ours, list):
             print(f"{folder.name:28} {ours[0]}")
             continue

@@ -34,6 +34,20 @@ static inline uint16_t tk_bf16_from_f32(float f)
     return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
+static inline uint16_t tk_f16_from_f32(float f)
+{
+    uint16_t sign = (uint16_t)(tk_bits_from_f32(f) >> 16 & 0x8000);
+    float a = fabsf(f);
+    if (a != a) return sign | 0x7E00;
+    if (a >= 65520) return sign | 0x7C00; // the middle between the largest half and the next
+    if (a < 0x1p-14f)
+        return (uint16_t)(sign |
+                          (unsigned)rintf(a * 0x1p24f)); // 1024 carries into the first normal
+    uint32_t u = tk_bits_from_f32(a);
+    u += 0xFFF + (u >> 13 & 1);
+    return (uint16_t)(sign | ((u >> 13) - (112u << 10)));
+}
+
 static inline float tk_f32_from_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 0x3FF;
@@ -67,6 +81,13 @@ static inline float tk_f32_from_e8m0(uint8_t c)
 {
     if (c == 255) return tk_f32_from_bits(0x7FC00000);
     return tk_f32_from_bits(c == 0 ? 0x00400000 : (uint32_t)c << 23);
+}
+
+// Half of E8M0's value, as ggml has it for its MXFP4 blocks, whose E2M1 values it keeps doubled. It gives code
+// 255 a meaning (2^127), and so does every file written by it.
+static inline float tk_f32_from_e8m0_half(uint8_t c)
+{
+    return tk_f32_from_bits(c < 2 ? 0x00200000u << c : (uint32_t)(c - 1) << 23);
 }
 
 // E2M1, the low four bits of c.

@@ -210,12 +210,15 @@ static void iq4_xs(const uint8_t *b, float *out)
     }
 }
 
+// Doubled E2M1 values under half the scale, as ggml has it: code 8 is +0 here, not -0.
+static const int8_t mxfp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
 static void mxfp4(const uint8_t *b, float *out)
 {
-    float d = tk_f32_from_e8m0(b[0]);
+    float d = tk_f32_from_e8m0_half(b[0]);
     for (int j = 0; j < 16; j++) {
-        out[j] = d * tk_f32_from_e2m1(b[1 + j] & 15);
-        out[j + 16] = d * tk_f32_from_e2m1(b[1 + j] >> 4);
+        out[j] = d * (float)mxfp4_values[b[1 + j] & 15];
+        out[j + 16] = d * (float)mxfp4_values[b[1 + j] >> 4];
     }
 }
 

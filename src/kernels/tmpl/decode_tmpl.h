@@ -173,19 +173,24 @@ BLOCKS(iq4_xs, 256, 136, {
     }
 })
 
-// E2M1 doubled: whole numbers, exact; the half goes with the scale, exactly too (except into subnormals, where
-// doubling the code first and the scale after would round differently: those take the value times 0.5).
-static inline v16 TK_TMPL(e2m1)(__m128i nibbles)
+// E2M1 doubled: whole numbers, exact.
+static inline v16 TK_TMPL(e2m1_doubled)(__m128i nibbles)
 {
     __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-    return v_mul(v_i8(_mm_shuffle_epi8(table, nibbles)), v_set(0.5f));
+    return v_i8(_mm_shuffle_epi8(table, nibbles));
+}
+
+// Halved before a scale is applied: halving the scale would round when it is subnormal.
+static inline v16 TK_TMPL(e2m1)(__m128i nibbles)
+{
+    return v_mul(TK_TMPL(e2m1_doubled)(nibbles), v_set(0.5f));
 }
 
 BLOCKS(mxfp4, 32, 17, {
-    v16 d = v_set(tk_f32_from_e8m0(b[0]));
+    v16 d = v_set(tk_f32_from_e8m0_half(b[0]));
     __m128i q = TK_TMPL(bytes)(b + 1);
-    v_store(out, v_mul(d, TK_TMPL(e2m1)(TK_TMPL(low)(q))));
-    v_store(out + 16, v_mul(d, TK_TMPL(e2m1)(TK_TMPL(high)(q))));
+    v_store(out, v_mul(d, TK_TMPL(e2m1_doubled)(TK_TMPL(low)(q))));
+    v_store(out + 16, v_mul(d, TK_TMPL(e2m1_doubled)(TK_TMPL(high)(q))));
 })
 #undef BLOCKS
 

@@ -109,7 +109,8 @@ class Form:
     def experts(self, i, state):
         """The routed experts of layer i, merged."""
         for part in ("gate", "up", "down"):
-            names = [n for n in state if re.fullmatch(rf"model\.layers\.{i}\.mlp\.experts\.\d+\.{part}_proj\.weight", n)]
+            pattern = rf"model\.layers\.{i}\.mlp\.experts\.\d+\.{part}_proj\.weight"
+            names = [n for n in state if re.fullmatch(pattern, n)]
             names.sort(key=lambda n: int(n.split(".")[5]))
             if names:
                 merged = self.put(f"blk.{i}.ffn_{part}_exps.weight", np.stack([state[n] for n in names]))

@@ -10,11 +10,11 @@ float32. The server gives no log-probability for a token that ends within a UTF-
 
 import json
 import sys
-import urllib.request
 from pathlib import Path
 
 import xllamacpp
 from gguf import GGUFReader
+from llama_cpp import ask, serve
 
 N_NEW = 64
 PROMPTS = [
@@ -40,27 +40,6 @@ PROMPTS = [
     "Give me a recipe for pancakes \U0001f95e with only three ingredients!",
     "Hi",
 ]
-
-
-def serve(path):
-    """llama.cpp's server on a free port; it stops with the process."""
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.n_ctx, params.n_parallel, params.n_gpu_layers, params.port = 512, 1, 0, 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.warmup = False
-    return xllamacpp.Server(params)
-
-
-def ask(server, path, **body):
-    """One request to the server."""
-    request = urllib.request.Request(
-        server.listening_address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
 
 
 def byte_of_char():

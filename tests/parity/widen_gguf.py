@@ -24,18 +24,29 @@ def copy_metadata(reader, writer):
         writer.add_key_value(field.name, value, field.types[0], sub_type=element)
 
 
+def copy_widened(reader, writer):
+    """Every tensor as F32."""
+    for tensor in reader.tensors:
+        shape = [int(n) for n in reversed(tensor.shape)]
+        wide = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        writer.add_tensor(tensor.name, np.ascontiguousarray(wide.reshape(shape)))
+
+
+def finish(writer):
+    """Writes what was added."""
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def widen(source, target):
     """source, target: paths."""
     reader = GGUFReader(source)
     writer = GGUFWriter(target, reader.fields["general.architecture"].contents())
     copy_metadata(reader, writer)
-    for tensor in reader.tensors:
-        shape = [int(n) for n in reversed(tensor.shape)]
-        writer.add_tensor(tensor.name, dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(shape))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    copy_widened(reader, writer)
+    finish(writer)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,21 @@ def fp8_block(w, block=128):
     return {"weight": q, "weight_scale_inv": scale}, back
 
 
+def fp8_channel(w):
+    """compressed-tensors: E4M3 with one BF16 multiplier per row."""
+    scale = (w.abs().amax(-1, keepdim=True) / 448).to(torch.bfloat16)
+    q = to_e4m3(w / scale.float())
+    return {"weight": q, "weight_scale": scale}, q.float() * scale.float()
+
+
+def fp8_tensor(w):
+    """ModelOpt: E4M3 with one F32 multiplier, and the activations' scale, which does not change the weights."""
+    scale = w.abs().max() / 448
+    q = to_e4m3(w / scale)
+    tensors = {"weight": q, "weight_scale": scale.reshape(()), "input_scale": torch.tensor(0.01)}
+    return tensors, q.float() * scale
+
+
 def _nvfp4(w):
     """Codes, E4M3 scales per 16, the tensor-wide multiplier, and the values they mean."""
     n_out, n_in = w.shape

@@ -27,6 +27,7 @@ from cases import CASES
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 MIN_MARGIN = 3e-3  # of router scores, in probability
 
+FP8 = {"num_bits": 8, "type": "float", "symmetric": True, "dynamic": False}
 FP4_WEIGHTS = {"num_bits": 4, "type": "float", "symmetric": True, "dynamic": False}
 
 
@@ -54,6 +55,28 @@ QUANT = {
         formats.fp8_block,
         {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]},
         ("_proj", "_proj_with_mqa"),
+    ),
+    "fp8-channel": (
+        formats.fp8_channel,
+        {
+            "quant_method": "compressed-tensors",
+            "format": "float-quantized",
+            "quantization_status": "compressed",
+            "ignore": ["lm_head"],
+            "config_groups": {
+                "group_0": {
+                    "targets": ["Linear"],
+                    "weights": {**FP8, "strategy": "channel"},
+                    "input_activations": {**FP8, "strategy": "token", "dynamic": True},
+                }
+            },
+        },
+        ("_proj",),
+    ),
+    "fp8-tensor": (
+        formats.fp8_tensor,
+        {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head", "model.layers.*.mlp.gate"]},
+        ("_proj",),
     ),
     "nvfp4-modelopt": (
         formats.nvfp4_modelopt,

@@ -5,7 +5,8 @@
 //
 // Reference kernels: |difference| <= 1e-4 of the largest logit, whatever the weights' format (the reference is of
 // the dequantised weights). Fast kernels round activations and cache, so they answer for the distribution: the
-// mean over tokens of KL(reference || ours) <= 1e-3.
+// mean over tokens of KL(reference || ours) <= 1e-3. A second test of each checkpoint holds exec to its first two
+// invariants, to the bit.
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -90,15 +91,16 @@ static int32_t take(mode m, int i, int32_t left, int32_t room)
     return TK_MIN(TK_MIN(n, left), room);
 }
 
-// Runs all sequences from the start; out[i]: [n_tok][n_vocab].
-static tk_status run_all(tk_exec *x, const golden *g, mode m, float *out[MAX_SEQ], tk_err *err)
+// Runs all sequences from the start, one after the other or together; out[i]: [n_tok][n_vocab].
+static tk_status run_all(tk_exec *x, const golden *g, mode m, bool together, float *out[MAX_SEQ],
+                         tk_err *err)
 {
     tk_kv_table seq[MAX_SEQ] = {{0}};
     tk_status st = TK_OK;
     int32_t most = tk_exec_plan_of(x)->n_step_tok;
     for (int first = 0; first < g->n_seq && st == TK_OK;) {
         tk_step_part parts[MAX_SEQ];
-        int n_part = 0, last = m == BATCH ? g->n_seq : first + 1;
+        int n_part = 0, last = together ? g->n_seq : first + 1;
         for (int i = first, room = most; i < last; i++) {
             int32_t past = seq[i].n_tok, n = take(m, i, g->n_tok[i] - past, room);
             if (n == 0) continue;
@@ -161,29 +163,44 @@ typedef struct setting {
     int mla_expand_from;
 } setting;
 
-static void check(const char *model, const golden *g, setting s)
+// Cache for all sequences and room for their logits. Free with tk_free.
+static int32_t make_room(const golden *g, float *out[MAX_SEQ])
+{
+    int32_t n_tok = 0;
+    for (int i = 0; i < g->n_seq; i++) {
+        n_tok += (g->n_tok[i] / TK_KV_BLOCK_TOK + 1) * TK_KV_BLOCK_TOK;
+        out[i] = tk_alloc((size_t)g->n_tok[i] * (size_t)g->n_vocab * sizeof(float));
+    }
+    return n_tok;
+}
+
+static tk_engine *open_engine(const char *model, setting s, int n_thread, int32_t n_ctx)
 {
     tk_err err = TK_ERR_INIT;
     tk_engine *e = NULL;
     tk_engine_opts o = tk_engine_opts_default();
     o.reference = s.isa == TK_ISA_REF;
     o.isa = s.isa;
-    o.n_thread = o.reference ? 1 : 2;
+    o.n_thread = n_thread;
     o.mla_expand_from = s.mla_expand_from;
-    int32_t all = 0;
-    float *out[MAX_SEQ] = {NULL};
-    for (int i = 0; i < g->n_seq; i++) {
-        all += (g->n_tok[i] / TK_KV_BLOCK_TOK + 1) * TK_KV_BLOCK_TOK;
-        out[i] = tk_alloc((size_t)g->n_tok[i] * (size_t)g->n_vocab * sizeof(float));
-    }
     if (tk_engine_open(model, &o, &e, &err) != TK_OK) fail_msg("%s", err.msg);
-    if (tk_engine_load(e, all, &err) != TK_OK) fail_msg("%s", err.msg);
+    if (tk_engine_load(e, n_ctx, &err) != TK_OK) fail_msg("%s", err.msg);
+    return e;
+}
+
+static void check(const char *model, const golden *g, setting s)
+{
+    tk_err err = TK_ERR_INIT;
+    float *out[MAX_SEQ] = {NULL};
+    int32_t n_ctx = make_room(g, out);
+    tk_engine *e = open_engine(model, s, 2, n_ctx);
     assert_int_equal(tk_engine_program(e)->cfg.n_vocab, g->n_vocab);
     for (mode m = 0; m < N_MODE; m++) {
         double rel, kl;
-        if (run_all(tk_engine_exec(e), g, m, out, &err) != TK_OK) fail_msg("%s", err.msg);
+        if (run_all(tk_engine_exec(e), g, m, m == BATCH, out, &err) != TK_OK)
+            fail_msg("%s", err.msg);
         distance(g, out, &rel, &kl);
-        bool good = o.reference ? rel <= MAX_REL_REF : kl <= MAX_KL_FAST;
+        bool good = s.isa == TK_ISA_REF ? rel <= MAX_REL_REF : kl <= MAX_KL_FAST;
         if (!good)
             fail_msg("%s, %s, kernels %s, latent attention expanded from %d: largest relative "
                      "error %.3g, mean divergence %.3g",
@@ -193,25 +210,77 @@ static void check(const char *model, const golden *g, setting s)
     for (int i = 0; i < g->n_seq; i++) tk_free(out[i]);
 }
 
+// Exec's first two invariants, to the bit: the number of threads and the other sequences of a step change
+// nothing. Steps are the same (BATCH) in both runs, for chunks of another size may round otherwise.
+static void check_independence(const char *model, const golden *g, setting s)
+{
+    tk_err err = TK_ERR_INIT;
+    float *one[MAX_SEQ] = {NULL}, *other[MAX_SEQ] = {NULL};
+    int32_t n_ctx = make_room(g, one);
+    make_room(g, other);
+    tk_engine *e = open_engine(model, s, 1, n_ctx), *threaded = open_engine(model, s, 3, n_ctx);
+    if (run_all(tk_engine_exec(e), g, BATCH, true, one, &err) != TK_OK) fail_msg("%s", err.msg);
+    for (int again = 0; again < 2; again++) {
+        tk_exec *x = tk_engine_exec(again ? threaded : e);
+        if (run_all(x, g, BATCH, again, other, &err) != TK_OK) fail_msg("%s", err.msg);
+        for (int i = 0; i < g->n_seq; i++)
+            if (memcmp(one[i], other[i],
+                       (size_t)g->n_tok[i] * (size_t)g->n_vocab * sizeof(float)) != 0)
+                fail_msg("%s, kernels %s: the logits of sequence %d change with the %s", model,
+                         tk_isa_name(s.isa), i, again ? "threads" : "other sequences");
+    }
+    tk_engine_close(e);
+    tk_engine_close(threaded);
+    for (int i = 0; i < g->n_seq; i++) {
+        tk_free(one[i]);
+        tk_free(other[i]);
+    }
+}
+
+// What a test of one case starts from.
+typedef struct subject {
+    golden g;
+    char *gguf;
+    const char *model; // the folder, or the GGUF file in it
+    tk_isa highest;    // instruction set of this machine
+} subject;
+
+static subject subject_open(const char *folder)
+{
+    subject s = {.gguf = tk_file_join(folder, "model.gguf"), .highest = TK_ISA_COUNT - 1};
+    tk_kernels k;
+    s.model = tk_file_exists(s.gguf) ? s.gguf : folder;
+    read_golden(folder, &s.g);
+    assert_int_equal(tk_kernels_allowed(&s.highest, NULL), TK_OK);
+    tk_kernels_fill(&k, s.highest);
+    s.highest = k.isa;
+    return s;
+}
+
+static void subject_close(subject *s)
+{
+    tk_file_map_close(&s->g.file);
+    tk_free(s->gguf);
+}
+
 static void logits_agree_with_the_independent_implementation(void **state)
 {
-    const char *folder = *state;
-    char *gguf = tk_file_join(folder, "model.gguf");
-    const char *model = tk_file_exists(gguf) ? gguf : folder;
-    golden g = {0};
-    read_golden(folder, &g);
-    tk_isa highest = TK_ISA_COUNT - 1;
-    tk_kernels k;
-    assert_int_equal(tk_kernels_allowed(&highest, NULL), TK_OK);
-    tk_kernels_fill(&k, highest);
-    bool latent = strstr(folder, "/ds") != NULL;
-    for (tk_isa isa = TK_ISA_REF; isa <= k.isa; isa++) {
-        check(model, &g, (setting){isa, 0});
-        if (latent) check(model, &g, (setting){isa, -1});
-        if (latent) check(model, &g, (setting){isa, 1});
+    subject s = subject_open(*state);
+    bool latent = strstr(s.model, "/ds") != NULL;
+    for (tk_isa isa = TK_ISA_REF; isa <= s.highest; isa++) {
+        check(s.model, &s.g, (setting){isa, 0});
+        if (latent) check(s.model, &s.g, (setting){isa, -1});
+        if (latent) check(s.model, &s.g, (setting){isa, 1});
     }
-    tk_file_map_close(&g.file);
-    tk_free(gguf);
+    subject_close(&s);
+}
+
+static void logits_are_independent_of_threads_and_other_sequences(void **state)
+{
+    subject s = subject_open(*state);
+    for (tk_isa isa = TK_ISA_REF; isa <= s.highest; isa++)
+        check_independence(s.model, &s.g, (setting){isa, 0});
+    subject_close(&s);
 }
 
 static int by_name(const void *a, const void *b)
@@ -220,27 +289,40 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+static int add_case(struct CMUnitTest *tests, int n, const char *folder)
+{
+    static const struct {
+        const char *claim;
+        CMUnitTestFunction fn;
+    } kinds[] = {
+        {"agrees_with_the_independent_implementation",
+         logits_agree_with_the_independent_implementation},
+        {"is_independent_of_threads_and_other_sequences",
+         logits_are_independent_of_threads_and_other_sequences},
+    };
+    for (size_t i = 0; i < TK_COUNT(kinds); i++)
+        tests[n++] = (struct CMUnitTest){.name = tk_asprintf("%s_%s", folder, kinds[i].claim),
+                                         .test_func = kinds[i].fn,
+                                         .initial_state = tk_file_join(DATA_DIR, folder)};
+    return n;
+}
+
 int main(void)
 {
-    static struct CMUnitTest tests[MAX_CASE];
-    size_t n = 0;
+    static struct CMUnitTest tests[2 * MAX_CASE];
+    int n = 0;
     tk_log_set_level(TK_LOG_WARN);
     DIR *dir = opendir(DATA_DIR);
-    for (struct dirent *d; dir && (d = readdir(dir)) != NULL && n < MAX_CASE;) {
-        if (d->d_name[0] == '.') continue;
-        tests[n++] = (struct CMUnitTest){
-            .name = tk_asprintf("%s_agrees_with_the_independent_implementation", d->d_name),
-            .test_func = logits_agree_with_the_independent_implementation,
-            .initial_state = tk_file_join(DATA_DIR, d->d_name)};
-    }
+    for (struct dirent *d; dir && (d = readdir(dir)) != NULL && n < 2 * MAX_CASE;)
+        if (d->d_name[0] != '.') n = add_case(tests, n, d->d_name);
     if (dir) closedir(dir);
-    if (n < FEWEST_CASES) {
-        fprintf(stderr, "%s has %zu cases, expected at least %d\n", DATA_DIR, n, FEWEST_CASES);
+    if (n < 2 * FEWEST_CASES) {
+        fprintf(stderr, "%s has %d cases, expected at least %d\n", DATA_DIR, n / 2, FEWEST_CASES);
         return 1;
     }
-    qsort(tests, n, sizeof tests[0], by_name);
-    int failed = _cmocka_run_group_tests("golden", tests, n, NULL, NULL);
-    for (size_t i = 0; i < n; i++) {
+    qsort(tests, (size_t)n, sizeof tests[0], by_name);
+    int failed = _cmocka_run_group_tests("golden", tests, (size_t)n, NULL, NULL);
+    for (int i = 0; i < n; i++) {
         tk_free((void *)(uintptr_t)tests[i].name);
         tk_free(tests[i].initial_state);
     }

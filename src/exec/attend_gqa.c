@@ -60,10 +60,9 @@ static gqa_run find_run(const gqa_job *j, int i_run)
 static void fold(const tk_exec *x, float *scores, int row0, int n_row, int pos, int window,
                  float *max, float *sum, float *out, int d)
 {
-    int last = TK_MIN(n_row - 1, pos - row0),
+    int last = TK_MAX(-1, TK_MIN(n_row - 1, pos - row0)),
         first = window > 0 ? TK_MAX(0, pos - window + 1 - row0) : 0;
-    for (int i = 0; i < n_row; i++)
-        if (i < first || i > last) scores[i] = -INFINITY;
+    for (int i = 0; i < first && i < n_row; i++) scores[i] = -INFINITY;
     float m = *max;
     for (int i = first; i <= last; i++) m = fmaxf(m, scores[i]);
     if (m == -INFINITY) { // nothing of this block is seen
@@ -76,7 +75,9 @@ static void fold(const tk_exec *x, float *scores, int row0, int n_row, int pos, 
         for (int i = 0; i < d; i++) out[i] *= shrink;
         *max = m;
     }
-    *sum += x->k.exp_sum(scores, m, n_row);
+    // the sum's order follows its length, so the length must be the token's own and not the run's
+    *sum += x->k.exp_sum(scores, m, last + 1);
+    if (last + 1 < n_row) memset(scores + last + 1, 0, (size_t)(n_row - last - 1) * sizeof *scores);
 }
 
 static void gqa_item(void *ctx, int i_item, int i_thread)

@@ -86,7 +86,6 @@ static void absorb_item(void *ctx, int head, int i_thread)
 static void fold(const tk_exec *x, float *scores, int n_row, int n_seen, float *max, float *sum,
                  float *out, int d)
 {
-    for (int i = TK_MAX(n_seen, 0); i < n_row; i++) scores[i] = -INFINITY;
     float m = *max;
     for (int i = 0; i < n_seen; i++) m = fmaxf(m, scores[i]);
     if (n_seen <= 0) {
@@ -99,7 +98,8 @@ static void fold(const tk_exec *x, float *scores, int n_row, int n_seen, float *
         for (int i = 0; i < d; i++) out[i] *= shrink;
         *max = m;
     }
-    *sum += x->k.exp_sum(scores, m, n_row);
+    *sum += x->k.exp_sum(scores, m, n_seen);
+    if (n_seen < n_row) memset(scores + n_seen, 0, (size_t)(n_row - n_seen) * sizeof *scores);
 }
 
 // One token, MLA_HEADS heads: o_lat = softmax(q_lat . cache) . latent

@@ -5,8 +5,8 @@
 //
 // Reference kernels: |difference| <= 1e-4 of the largest logit, whatever the weights' format (the reference is of
 // the dequantised weights). Fast kernels round activations and cache, so they answer for the distribution: the
-// mean over tokens of KL(reference || ours) <= 1e-3. A second test of each checkpoint holds exec to its first two
-// invariants, to the bit.
+// mean over tokens of KL(reference || ours) <= 1e-3. A second test of each checkpoint asks for the same bits
+// whatever the threads, the other sequences and the steps.
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -210,8 +210,8 @@ static void check(const char *model, const golden *g, setting s)
     for (int i = 0; i < g->n_seq; i++) tk_free(out[i]);
 }
 
-// Exec's first two invariants, to the bit: the number of threads and the other sequences of a step change
-// nothing. Steps are the same (BATCH) in both runs, for chunks of another size may round otherwise.
+// To the bit: the other sequences of a step and the number of threads change nothing (exec's first two
+// invariants), nor does the cut of a prompt into steps (but for latent attention where it is expanded).
 static void check_independence(const char *model, const golden *g, setting s)
 {
     tk_err err = TK_ERR_INIT;
@@ -219,15 +219,27 @@ static void check_independence(const char *model, const golden *g, setting s)
     int32_t n_ctx = make_room(g, one);
     make_room(g, other);
     tk_engine *e = open_engine(model, s, 1, n_ctx), *threaded = open_engine(model, s, 3, n_ctx);
+    const struct {
+        const char *what;
+        tk_engine *e;
+        mode m;
+        bool together;
+    } runs[] = {
+        {"other sequences", e, BATCH, false},
+        {"number of threads", threaded, BATCH, true},
+        {"cut into steps", e, DECODE, false},
+    };
+    int n_run = s.mla_expand_from < 0 ? 3 : 2;
     if (run_all(tk_engine_exec(e), g, BATCH, true, one, &err) != TK_OK) fail_msg("%s", err.msg);
-    for (int again = 0; again < 2; again++) {
-        tk_exec *x = tk_engine_exec(again ? threaded : e);
-        if (run_all(x, g, BATCH, again, other, &err) != TK_OK) fail_msg("%s", err.msg);
+    for (int r = 0; r < n_run; r++) {
+        if (run_all(tk_engine_exec(runs[r].e), g, runs[r].m, runs[r].together, other, &err) !=
+            TK_OK)
+            fail_msg("%s", err.msg);
         for (int i = 0; i < g->n_seq; i++)
             if (memcmp(one[i], other[i],
                        (size_t)g->n_tok[i] * (size_t)g->n_vocab * sizeof(float)) != 0)
                 fail_msg("%s, kernels %s: the logits of sequence %d change with the %s", model,
-                         tk_isa_name(s.isa), i, again ? "threads" : "other sequences");
+                         tk_isa_name(s.isa), i, runs[r].what);
     }
     tk_engine_close(e);
     tk_engine_close(threaded);
@@ -275,11 +287,14 @@ static void logits_agree_with_the_independent_implementation(void **state)
     subject_close(&s);
 }
 
-static void logits_are_independent_of_threads_and_other_sequences(void **state)
+static void logits_are_independent_of_threads_other_sequences_and_steps(void **state)
 {
     subject s = subject_open(*state);
-    for (tk_isa isa = TK_ISA_REF; isa <= s.highest; isa++)
-        check_independence(s.model, &s.g, (setting){isa, 0});
+    bool latent = strstr(s.model, "/ds") != NULL;
+    for (tk_isa isa = TK_ISA_REF; isa <= s.highest; isa++) {
+        check_independence(s.model, &s.g, (setting){isa, -1});
+        if (latent) check_independence(s.model, &s.g, (setting){isa, 1});
+    }
     subject_close(&s);
 }
 
@@ -297,8 +312,8 @@ static int add_case(struct CMUnitTest *tests, int n, const char *folder)
     } kinds[] = {
         {"agrees_with_the_independent_implementation",
          logits_agree_with_the_independent_implementation},
-        {"is_independent_of_threads_and_other_sequences",
-         logits_are_independent_of_threads_and_other_sequences},
+        {"is_independent_of_threads_other_sequences_and_steps",
+         logits_are_independent_of_threads_other_sequences_and_steps},
     };
     for (size_t i = 0; i < TK_COUNT(kinds); i++)
         tests[n++] = (struct CMUnitTest){.name = tk_asprintf("%s_%s", folder, kinds[i].claim),

@@ -96,6 +96,12 @@ bool tk_file_exists(const char *path)
     return stat(path, &sb) == 0 && S_ISREG(sb.st_mode);
 }
 
+bool tk_file_is_there(const char *path)
+{
+    struct stat sb;
+    return lstat(path, &sb) == 0;
+}
+
 bool tk_file_is_dir(const char *path)
 {
     struct stat sb;

@@ -98,9 +98,10 @@ tk_status snapshot_read(tk_ckpt *c, tk_err *err)
     TK_TRY(load_optional(c, "config.json", &c->config, err));
     TK_TRY(load_optional(c, "generation_config.json", &c->generation_config, err));
     TK_TRY(load_quant_config(c, err));
-    if (tk_file_exists(index))
+    // anything by these names counts: a pipe or a dangling link is an error when it is opened
+    if (tk_file_is_there(index))
         TK_TRY(read_indexed(c, index, err));
-    else if (tk_file_exists(single))
+    else if (tk_file_is_there(single))
         TK_TRY(safetensors_read(c, single, err));
 done:
     tk_free(index);

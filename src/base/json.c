@@ -31,18 +31,30 @@ static bool too_deep(const char *s, size_t len)
     return false;
 }
 
-tk_status tk_json_parse(const char *text, size_t len, const char *where, json_t **out, tk_err *err)
+static tk_status parse(const char *text, size_t len, size_t flags, const char *where, json_t **out,
+                       tk_err *err)
 {
     *out = NULL;
     if (too_deep(text, len))
         return tk_fail(err, TK_BAD_INPUT, "%s: JSON nested deeper than %d levels", where,
                        TK_LIMIT_JSON_DEPTH);
     json_error_t je;
-    *out = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
+    *out = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &je);
     if (*out == NULL)
         return tk_fail(err, TK_BAD_INPUT, "%s: not valid JSON at line %d, column %d: %s", where,
                        je.line, je.column, je.text);
     return TK_OK;
+}
+
+tk_status tk_json_parse(const char *text, size_t len, const char *where, json_t **out, tk_err *err)
+{
+    return parse(text, len, 0, where, out, err);
+}
+
+tk_status tk_json_parse_unique(const char *text, size_t len, const char *where, json_t **out,
+                               tk_err *err)
+{
+    return parse(text, len, JSON_REJECT_DUPLICATES, where, out, err);
 }
 
 tk_status tk_json_load(const char *path, json_t **out, tk_err *err)

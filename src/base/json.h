@@ -14,7 +14,10 @@
 // Parses one JSON text of len bytes; where names it in errors. Accepts any value at the top, allows \u0000,
 // rejects duplicate keys only by last-wins as Python does. Refuses more than TK_LIMIT_JSON_DEPTH levels.
 tk_status tk_json_parse(const char *text, size_t len, const char *where, json_t **out, tk_err *err);
-// The same for a file of at most TK_LIMIT_JSON_BYTES.
+// The same, but a key that stands twice in one object is TK_BAD_INPUT (two readers could see two files).
+tk_status tk_json_parse_unique(const char *text, size_t len, const char *where, json_t **out,
+                               tk_err *err);
+// tk_json_parse for a file of at most TK_LIMIT_JSON_BYTES.
 tk_status tk_json_load(const char *path, json_t **out, tk_err *err);
 
 // obj[key] when it is there and not null, else NULL.

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 // Names and metadata: bounded by the files' own size, which is mapped, not copied.
@@ -57,9 +58,9 @@ tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, s
     if (st != TK_OK) return st;
     if (begin > file->map.len || t.data_bytes > file->map.len - begin)
         return tk_fail(err, TK_BAD_INPUT,
-                       "%s: tensor \"%s\" lies at bytes %llu..%llu, the file has %zu", file->path,
-                       t.name, (unsigned long long)begin,
-                       (unsigned long long)(begin + t.data_bytes), file->map.len);
+                       "%s: tensor \"%s\" begins at byte %llu and has %llu, the file ends at %zu",
+                       file->path, t.name, (unsigned long long)begin,
+                       (unsigned long long)t.data_bytes, file->map.len);
     t.data = file->map.data + begin;
     if (c->n_tensor == c->cap_tensor) {
         c->cap_tensor = c->cap_tensor ? c->cap_tensor * 2 : 256;
@@ -71,7 +72,36 @@ tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, s
     return TK_OK;
 }
 
-static bool ends_with(const char *s, const char *end)
+static int by_begin(const void *a, const void *b)
+{
+    const ckpt_extent *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    return x->end < y->end ? -1 : x->end > y->end;
+}
+
+tk_status ckpt_check_extents(ckpt_extent *x, size_t n, uint64_t data_bytes, bool holes_ok,
+                             const char *path, tk_err *err)
+{
+    if (n > 0) qsort(x, n, sizeof *x, by_begin);
+    uint64_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (x[i].begin < at || (x[i].begin > at && !holes_ok))
+            return tk_fail(err, TK_BAD_INPUT,
+                           "%s: tensor \"%s\" begins at data byte %llu, %s at %llu", path,
+                           x[i].name, (unsigned long long)x[i].begin,
+                           x[i].begin < at ? "overlapping the one before, which ends"
+                                           : "leaving a hole from the one before",
+                           (unsigned long long)at);
+        at = x[i].end;
+    }
+    if (at != data_bytes && !holes_ok)
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: the header describes %llu bytes of data, the file holds %llu", path,
+                       (unsigned long long)at, (unsigned long long)data_bytes);
+    return TK_OK;
+}
+
+bool ckpt_ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
     return n >= m && strcmp(s + n - m, end) == 0;
@@ -90,7 +120,7 @@ tk_status tk_ckpt_open(const char *path, tk_ckpt **out, tk_err *err)
     if (tk_file_is_dir(path)) {
         c->kind = TK_CKPT_HF;
         st = snapshot_read(c, err);
-    } else if (ends_with(path, ".gguf")) {
+    } else if (ckpt_ends_with(path, ".gguf")) {
         c->kind = TK_CKPT_GGUF;
         st = gguf_read(c, err);
     } else {

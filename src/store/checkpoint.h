@@ -20,8 +20,7 @@ typedef struct tk_tensor {
     const char *file; // path of the file it lies in, for messages
     tk_dtype dtype;
     int n_dim;
-    int64_t
-        dim[8]; // outermost first ([out][in]), also for GGUF, whose headers say it the other way
+    int64_t dim[8];      // outermost first ([out][in]); GGUF's headers say it the other way round
     const void *data;    // inside the mapping
     uint64_t data_bytes; // exactly what dtype and dims ask for (checked)
 } tk_tensor;
@@ -40,9 +39,8 @@ const tk_tensor *tk_ckpt_tensor(const tk_ckpt *c, size_t i);
 const tk_tensor *tk_ckpt_find(const tk_ckpt *c, const char *name); // NULL when absent
 uint64_t tk_ckpt_file_bytes(const tk_ckpt *c);                     // of all weight files
 
-// HF: config.json as it is (NULL when the folder has none). GGUF: all metadata as one flat JSON object,
-// keys as in the file ("llama.block_count"); arrays longer than 4096 items (the vocabulary) are left out
-// here and reached through tk_gguf_* (store/gguf.h). Borrowed.
+// HF: config.json as it is (NULL when the folder has none). GGUF: NULL, its metadata is reached through
+// store/gguf.h. Borrowed.
 const json_t *tk_ckpt_config(const tk_ckpt *c);
 // HF: generation_config.json, or NULL. GGUF: NULL.
 const json_t *tk_ckpt_generation_config(const tk_ckpt *c);
@@ -60,6 +58,9 @@ tk_status tk_ckpt_matrix(const tk_ckpt *c, const char *name, int64_t n_out, int6
 // A slice [i] of a 3-D tensor [n][n_out][n_in] (GGUF's merged experts).
 tk_status tk_ckpt_matrix_slice(const tk_ckpt *c, const char *name, int64_t n, int64_t i,
                                int64_t n_out, int64_t n_in, tk_matrix *out, tk_err *err);
+// Reads every value of every tensor and refuses NaN and infinity, in weights and in scales that stand inside
+// blocks: what opening cannot know without reading the whole file. Integers are passed over.
+tk_status tk_ckpt_verify(const tk_ckpt *c, tk_err *err);
 // True when the tensor `name` (or its packed form) exists.
 bool tk_ckpt_has(const tk_ckpt *c, const char *name);
 

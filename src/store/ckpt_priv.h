@@ -39,12 +39,24 @@ struct tk_ckpt {
     tk_map *kv_by_key;
 };
 
+bool ckpt_ends_with(const char *s, const char *end);
 // Maps a file and keeps it open with the checkpoint; *map is borrowed.
 tk_status ckpt_add_file(tk_ckpt *c, const char *path, const ckpt_file **out, tk_err *err);
 // Adds a tensor of `file`, its name copied. Checks: bytes are what type and shape ask for, they lie inside the
 // file, the name is new. t->name and t->file are set here.
 tk_status ckpt_add_tensor(tk_ckpt *c, const ckpt_file *file, const char *name, size_t name_len,
                           tk_tensor t, uint64_t begin, tk_err *err);
+
+// Where the bytes of one tensor lie in a file's data.
+typedef struct ckpt_extent {
+    uint64_t begin, end;
+    const char *name;
+} ckpt_extent;
+
+// Sorts x; TK_BAD_INPUT when two tensors share bytes, or (unless holes_ok) when they leave bytes of
+// [0, data_bytes) to nobody. Every end must be within data_bytes already.
+tk_status ckpt_check_extents(ckpt_extent *x, size_t n, uint64_t data_bytes, bool holes_ok,
+                             const char *path, tk_err *err);
 
 tk_status safetensors_read(tk_ckpt *c, const char *path, tk_err *err);
 tk_status snapshot_read(tk_ckpt *c, tk_err *err);

@@ -82,9 +82,10 @@ static tk_status read_array(tk_ckpt *ck, cursor *c, gguf_kv *kv, const char *pat
     if (kv->item_type >= T_COUNT || kv->item_type == T_ARRAY)
         return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" is an array of unknown type %u", path,
                        kv->key, kv->item_type);
-    if (kv->n_item > TK_LIMIT_GGUF_ARRAY || kv->n_item > (uint64_t)(c->end - c->at))
-        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" claims %" PRIu64 " items", path, kv->key,
-                       kv->n_item);
+    uint64_t item_bytes = kv->item_type == T_STRING ? 8 : scalar_bytes[kv->item_type]; // at least
+    if (kv->n_item > TK_LIMIT_GGUF_ARRAY || kv->n_item > (uint64_t)(c->end - c->at) / item_bytes)
+        return tk_fail(err, TK_BAD_INPUT, "%s: \"%s\" claims %" PRIu64 " items, %zu bytes are left",
+                       path, kv->key, kv->n_item, (size_t)(c->end - c->at));
     if (kv->item_type != T_STRING) {
         take(c, kv->n_item * scalar_bytes[kv->item_type]);
         return c->failed ? cut_short(c, path, kv->key, err) : TK_OK;
@@ -184,6 +185,7 @@ static tk_status read_tensors(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64
         return tk_fail(err, TK_BAD_INPUT, "%s: %" PRIu64 " tensors are claimed, %zu bytes are left",
                        f->path, n, (size_t)(c->end - c->at));
     info *infos = tk_alloc((size_t)n * sizeof *infos);
+    ckpt_extent *extents = tk_alloc((size_t)n * sizeof *extents);
     tk_status st = TK_OK;
     for (uint64_t i = 0; i < n; i++) TK_TRY(read_info(c, &infos[i], f->path, err));
     uint64_t data0 = (uint64_t)(c->at - c->begin);
@@ -199,8 +201,13 @@ static tk_status read_tensors(tk_ckpt *ck, const ckpt_file *f, cursor *c, uint64
             goto done;
         }
         TK_TRY(ckpt_add_tensor(ck, f, infos[i].name, infos[i].name_len, infos[i].t, at, err));
+        const tk_tensor *t = &ck->tensors[ck->n_tensor - 1];
+        extents[i] = (ckpt_extent){infos[i].offset, infos[i].offset + t->data_bytes, t->name};
     }
+    // padding to the alignment leaves holes
+    TK_TRY(ckpt_check_extents(extents, (size_t)n, f->map.len, true, f->path, err));
 done:
+    tk_free(extents);
     tk_free(infos);
     return st;
 }
@@ -315,6 +322,9 @@ static tk_status read_parts(tk_ckpt *c, const part *first, int64_t n_part, tk_er
         if (st == TK_OK && part_int(&p, "split.no", i) != i)
             st = tk_fail(err, TK_BAD_INPUT, "%s: says it is part %lld, not %lld", path,
                          (long long)part_int(&p, "split.no", i) + 1, (long long)i + 1);
+        if (st == TK_OK && part_int(&p, "split.count", n_part) != n_part)
+            st = tk_fail(err, TK_BAD_INPUT, "%s: says it is one of %lld parts, the first says %lld",
+                         path, (long long)part_int(&p, "split.count", n_part), (long long)n_part);
         part_free(&p);
         tk_free(path);
         if (st != TK_OK) return st;

@@ -9,6 +9,7 @@
 //   X.weight_packed + X.weight_scale                           compressed-tensors MXFP4: E8M0 per 32
 #include "store/ckpt_priv.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <math.h>
@@ -63,7 +64,7 @@ static bool has_shape(const tk_tensor *t, int64_t n_out, int64_t n_in)
     return n_in == 1 && rows == 1 && last == n_out;
 }
 
-static double scalar_of(const tk_tensor *t)
+static float scalar_of(const tk_tensor *t)
 {
     float v = NAN;
     if (t->data_bytes >= (uint64_t)tk_dtype_block_bytes(t->dtype) &&
@@ -72,19 +73,35 @@ static double scalar_of(const tk_tensor *t)
     return v;
 }
 
-// Scales are few, so all are looked at: NaN, infinite or negative ones would poison every result.
-static tk_status check_scales(const tk_tensor *t, tk_err *err)
+// Of the one-byte scales only one code (E8M0) or the codes from 0x7F up (E4M3) can be bad, and a large NVFP4
+// model has tens of gigabytes of scales: a scan the compiler makes wide decides for nearly all tensors.
+static bool may_be_bad(const tk_tensor *t)
+{
+    const uint8_t *p = t->data;
+    uint8_t limit = t->dtype == TK_DTYPE_F8_E4M3 ? 0x7F : 0xFF, top = 0;
+    if (t->dtype != TK_DTYPE_F8_E4M3 && t->dtype != TK_DTYPE_F8_E8M0) return true;
+    for (uint64_t i = 0; i < t->data_bytes; i++) top = TK_MAX(top, p[i]);
+    return top >= limit;
+}
+
+// Scales are few, so all are looked at: NaN, infinite or negative ones would poison every result. A zero is
+// let through: some writers give it to blocks that are all zero.
+static tk_status check_scales(const tk_tensor *t, float global, tk_err *err)
 {
     int item = tk_dtype_block_bytes(t->dtype);
     int64_t n = (int64_t)(t->data_bytes / (uint64_t)item);
+    if (global <= 1 && !may_be_bad(t)) return TK_OK;
     float part[256];
     for (int64_t i = 0; i < n; i += 256) {
         int64_t m = TK_MIN((int64_t)256, n - i);
         tk_dtype_decode(t->dtype, (const char *)t->data + i * item, m, part);
         for (int64_t k = 0; k < m; k++)
-            if (!(part[k] >= 0 && part[k] < INFINITY))
-                return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": scale %lld is %g", t->file,
-                               t->name, (long long)(i + k), (double)part[k]);
+            if (!(part[k] >= 0 && part[k] * global < INFINITY))
+                return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": scale %lld is %g%s", t->file,
+                               t->name, (long long)(i + k), (double)part[k],
+                               part[k] < INFINITY && part[k] >= 0
+                                   ? ", infinite with the tensor-wide one"
+                                   : "");
     }
     return TK_OK;
 }
@@ -114,7 +131,30 @@ static tk_status set_scale(tk_matrix *m, tk_scale_kind kind, const tk_tensor *s,
     m->block_in = (int32_t)block_in;
     tk_tensor as = *s;
     as.dtype = m->scale_dtype;
-    return check_scales(&as, err);
+    return check_scales(&as, m->scale_global, err);
+}
+
+// weight_block_size of DeepSeek's and transformers' form, or block_structure of compressed-tensors'.
+static tk_status weight_block_size(const tk_ckpt *c, int64_t block[2], bool *said, tk_err *err)
+{
+    const json_t *q = tk_ckpt_quant_config(c),
+                 *size = q ? json_object_get(q, "weight_block_size") : NULL;
+    if (size == NULL && q) {
+        const json_t *group = json_object_get(json_object_get(q, "config_groups"), "group_0");
+        size = json_object_get(json_object_get(group, "weights"), "block_structure");
+    }
+    *said = json_is_array(size);
+    if (!*said) return TK_OK;
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *v = json_array_get(size, i);
+        block[i] = json_array_size(size) == 2 && json_is_integer(v) ? json_integer_value(v) : 0;
+    }
+    if (block[0] < 1 || block[1] < 1 || block[0] > TK_LIMIT_WIDTH || block[1] > TK_LIMIT_WIDTH)
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: the weight block size of the quantization config is not two numbers "
+                       "from 1 to %d",
+                       c->path, TK_LIMIT_WIDTH);
+    return TK_OK;
 }
 
 // FP8: the number of scales says what they stand for.
@@ -127,75 +167,126 @@ static tk_status fp8_scales(const tk_ckpt *c, const char *name, const tk_tensor 
         return tk_fail(err, TK_BAD_INPUT,
                        "%s: FP8 tensor \"%s\" has no weight_scale_inv or weight_scale beside it",
                        t->file, name);
-    int64_t n = 1;
+    if (s->dtype == TK_DTYPE_F8_E4M3)
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" holds scales of FP8 as %s", s->file,
+                       s->name, tk_dtype_name(s->dtype));
+    int64_t block[2] = {128, 128}, n = 1;
+    bool blocks_said;
+    tk_status st = weight_block_size(c, block, &blocks_said, err);
+    if (st != TK_OK) return st;
     for (int i = 0; i < s->n_dim; i++) n *= s->dim[i];
-    if (n == 1) return set_scale(m, TK_SCALE_BLOCK2D, s, m->n_out, m->n_in, err);
-    if (n == m->n_out && (s->n_dim < 2 || s->dim[1] == 1))
+    // with blocks promised, [1, 1] is one block, not one scale for whatever size
+    bool one_block = blocks_said && s->n_dim == 2;
+    if (n == 1 && !one_block) return set_scale(m, TK_SCALE_BLOCK2D, s, m->n_out, m->n_in, err);
+    if (n == m->n_out && (s->n_dim < 2 || s->dim[1] == 1) && !one_block)
         return set_scale(m, TK_SCALE_BLOCK2D, s, 1, m->n_in, err);
-    int64_t block[2] = {128, 128};
-    const json_t *q = tk_ckpt_quant_config(c),
-                 *size = q ? json_object_get(q, "weight_block_size") : NULL;
-    for (size_t i = 0; i < 2 && json_array_size(size) == 2; i++)
-        block[i] = json_integer_value(json_array_get(size, i));
-    if (block[0] < 1 || block[1] < 1 || block[0] > 1 << 20 || block[1] > 1 << 20)
-        return tk_fail(err, TK_BAD_INPUT, "%s: weight_block_size is [%lld, %lld]", c->path,
-                       (long long)block[0], (long long)block[1]);
     return set_scale(m, TK_SCALE_BLOCK2D, s, block[0], block[1], err);
 }
 
-static tk_status fp4(const tk_ckpt *c, const char *name, const tk_tensor *t, int64_t n_out,
-                     int64_t n_in, tk_matrix *m, tk_err *err)
+// The scale that a whole FP4 tensor shares: ModelOpt's is a multiplier, compressed-tensors' a divisor.
+static tk_status fp4_global(const tk_ckpt *c, const char *name, const tk_tensor *t, bool needed,
+                            float *out, tk_err *err)
 {
-    const tk_tensor *s = find_beside(c, name, "weight_scale");
     const tk_tensor *times = find_beside(c, name, "weight_scale_2");
     const tk_tensor *over = find_beside(c, name, "weight_global_scale");
-    if (n_in % 2 != 0 || !has_shape(t, n_out, n_in / 2))
-        return wrong_shape(t, n_out, n_in / 2, err);
+    const tk_tensor *g = times ? times : over;
+    *out = 1;
+    if (g == NULL && needed)
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: NVFP4 tensor \"%s\" has no weight_scale_2 or weight_global_scale "
+                       "beside it",
+                       t->file, t->name);
+    if (g == NULL) return TK_OK;
+    float v = scalar_of(g);
+    *out = times ? v : (float)(1 / (double)v);
+    if (v > 0 && v<INFINITY && * out> 0 && *out < INFINITY) return TK_OK;
+    return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is %g, no scale", g->file, g->name,
+                   (double)v);
+}
+
+// Two codes a byte (U8, shape halved) or safetensors' own F4 (shape as it is). The type of the scales says
+// which of the two FP4 schemes it is.
+static tk_status fp4(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_matrix *m,
+                     tk_err *err)
+{
+    const tk_tensor *s = find_beside(c, name, "weight_scale");
+    int64_t stored = t->dtype == TK_DTYPE_F4_E2M1 ? m->n_in : m->n_in / 2;
+    if (m->n_in % 2 != 0 || !has_shape(t, m->n_out, stored))
+        return wrong_shape(t, m->n_out, stored, err);
     if (s == NULL)
         return tk_fail(err, TK_BAD_INPUT, "%s: packed tensor \"%s\" has no weight_scale beside it",
                        t->file, t->name);
+    bool nv = s->dtype == TK_DTYPE_F8_E4M3,
+         mx = s->dtype == TK_DTYPE_U8 || s->dtype == TK_DTYPE_F8_E8M0;
+    if (!nv && !mx)
+        return tk_fail(
+            err, TK_BAD_INPUT,
+            "%s: tensor \"%s\" holds scales of FP4 as %s; NVFP4 has F8_E4M3, MXFP4 U8 or "
+            "F8_E8M0",
+            s->file, s->name, tk_dtype_name(s->dtype));
     m->dtype = TK_DTYPE_F4_E2M1;
-    m->row_bytes = (size_t)n_in / 2;
-    double global = times ? scalar_of(times) : over ? 1 / scalar_of(over) : 1;
-    if (!(global > 0 && global < INFINITY))
-        return tk_fail(err, TK_BAD_INPUT, "%s: the tensor-wide scale beside \"%s\" is %g", t->file,
-                       name, global);
-    m->scale_global = (float)global;
-    return set_scale(m, TK_SCALE_GROUP, s, 1, s->dtype == TK_DTYPE_F8_E4M3 ? 16 : 32, err);
+    m->row_bytes = (size_t)m->n_in / 2;
+    tk_status st = fp4_global(c, name, t, nv, &m->scale_global, err);
+    return st == TK_OK ? set_scale(m, TK_SCALE_GROUP, s, 1, nv ? 16 : 32, err) : st;
+}
+
+// What the checkpoint itself calls its quantisation, for messages.
+static const char *quant_method(const tk_ckpt *c)
+{
+    static const char *const keys[] = {"format", "quant_method", "quant_algo"};
+    const char *text = NULL;
+    for (size_t i = 0; i < TK_COUNT(keys) && text == NULL; i++)
+        text = json_string_value(json_object_get(tk_ckpt_quant_config(c), keys[i]));
+    return text ? text : "a quantisation of its own";
+}
+
+static tk_status not_there(const tk_ckpt *c, const char *name, tk_err *err)
+{
+    static const char *const others[] = {"qweight", "weight_zero_point", "qzeros"};
+    for (size_t i = 0; i < TK_COUNT(others); i++)
+        if (find_beside(c, name, others[i]))
+            return tk_fail(err, TK_UNSUPPORTED,
+                           "%s: \"%s\" is stored as %s (%s), which is not supported", c->path, name,
+                           others[i], quant_method(c));
+    return tk_fail(err, TK_BAD_INPUT, "%s: there is no tensor \"%s\"", c->path, name);
+}
+
+// Types that hold weights by themselves, without a tensor beside them.
+static bool is_weight_type(tk_dtype t)
+{
+    return t == TK_DTYPE_F32 || t == TK_DTYPE_F16 || t == TK_DTYPE_BF16 || t > TK_DTYPE_BOOL;
+}
+
+static tk_status wrong_type(const tk_ckpt *c, const tk_tensor *t, tk_err *err)
+{
+    if (tk_ckpt_quant_config(c))
+        return tk_fail(err, TK_UNSUPPORTED,
+                       "%s: tensor \"%s\" is stored as %s (%s), which is not supported", t->file,
+                       t->name, tk_dtype_name(t->dtype), quant_method(c));
+    return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" has type %s, which no weight has", t->file,
+                   t->name, tk_dtype_name(t->dtype));
 }
 
 tk_status tk_ckpt_matrix(const tk_ckpt *c, const char *name, int64_t n_out, int64_t n_in,
                          tk_matrix *out, tk_err *err)
 {
     const tk_tensor *t = tk_ckpt_find(c, name), *packed = find_beside(c, name, "weight_packed");
-    if (t == NULL && packed == NULL) {
-        static const char *const others[] = {"qweight", "weight_zero_point", "qzeros"};
-        for (size_t i = 0; i < TK_COUNT(others); i++)
-            if (find_beside(c, name, others[i]))
-                return tk_fail(err, TK_UNSUPPORTED,
-                               "%s: \"%s\" is stored as %s (AWQ or GPTQ), which is not supported",
-                               c->path, name, others[i]);
-        return tk_fail(err, TK_BAD_INPUT, "%s: there is no tensor \"%s\"", c->path, name);
-    }
+    if (t == NULL && packed == NULL) return not_there(c, name, err);
     if (t == NULL) t = packed;
     *out = (tk_matrix){
         .data = t->data, .n_out = n_out, .n_in = n_in, .dtype = t->dtype, .scale_global = 1};
-    if (t == packed && t->dtype != TK_DTYPE_U8)
-        return tk_fail(err, TK_UNSUPPORTED,
-                       "%s: \"%s\" is packed as %s; only FP4 in bytes is supported", t->file,
-                       t->name, tk_dtype_name(t->dtype));
-    if (t == packed || (t->dtype == TK_DTYPE_U8 && find_beside(c, name, "weight_scale")))
-        return fp4(c, name, t, n_out, n_in, out, err);
+    bool bytes = t->dtype == TK_DTYPE_U8;
+    if (t->dtype == TK_DTYPE_F4_E2M1 ||
+        (bytes && (t == packed || find_beside(c, name, "weight_scale"))))
+        return fp4(c, name, t, out, err);
+    bool fp8 = t->dtype == TK_DTYPE_F8_E4M3 || t->dtype == TK_DTYPE_F8_E5M2;
+    if (t == packed || (!fp8 && !is_weight_type(t->dtype))) return wrong_type(c, t, err);
     if (!has_shape(t, n_out, n_in)) return wrong_shape(t, n_out, n_in, err);
-    out->row_bytes =
-        n_in == 1 ? (size_t)tk_dtype_block_bytes(t->dtype) / (size_t)tk_dtype_block_len(t->dtype)
-                  : (size_t)tk_dtype_bytes(t->dtype, n_in);
-    if (t->dtype == TK_DTYPE_F8_E4M3 || t->dtype == TK_DTYPE_F8_E5M2)
-        return fp8_scales(c, name, t, out, err);
-    if (t->dtype >= TK_DTYPE_F8_E8M0 && t->dtype <= TK_DTYPE_BOOL)
-        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" has type %s, which no weight has",
-                       t->file, t->name, tk_dtype_name(t->dtype));
-    return TK_OK;
+    if (n_in % tk_dtype_block_len(t->dtype) != 0) // a vector asked for as a column
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is a vector in blocks of %s", t->file,
+                       t->name, tk_dtype_name(t->dtype));
+    out->row_bytes = (size_t)tk_dtype_bytes(t->dtype, n_in);
+    return fp8 ? fp8_scales(c, name, t, out, err) : TK_OK;
 }
 
 tk_status tk_ckpt_matrix_slice(const tk_ckpt *c, const char *name, int64_t n, int64_t i,
@@ -211,6 +302,10 @@ tk_status tk_ckpt_matrix_slice(const tk_ckpt *c, const char *name, int64_t n, in
                        "%s: tensor \"%s\" has shape [%s], the config asks for [%lld x %lld x %lld]",
                        t->file, t->name, have, (long long)n, (long long)n_out, (long long)n_in);
     }
+    if (!is_weight_type(t->dtype)) return wrong_type(c, t, err);
+    if (i < 0 || i >= n)
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" has no slice %lld of %lld", t->file,
+                       t->name, (long long)i, (long long)n);
     size_t row_bytes = (size_t)tk_dtype_bytes(t->dtype, n_in);
     *out = (tk_matrix){.data = (const char *)t->data + (size_t)i * (size_t)n_out * row_bytes,
                        .row_bytes = row_bytes,

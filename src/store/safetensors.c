@@ -6,13 +6,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-typedef struct extent {
-    uint64_t begin, end;
-    const char *name;
-} extent;
 
 static tk_status read_dtype(const json_t *v, const char *path, const char *name, tk_dtype *out,
                             tk_err *err)
@@ -59,7 +53,7 @@ static tk_status read_shape(const json_t *v, const char *path, const char *name,
     return TK_OK;
 }
 
-static tk_status read_offsets(const json_t *v, const char *path, const char *name, extent *x,
+static tk_status read_offsets(const json_t *v, const char *path, const char *name, ckpt_extent *x,
                               tk_err *err)
 {
     const json_t *o = json_object_get(v, "data_offsets");
@@ -68,41 +62,12 @@ static tk_status read_offsets(const json_t *v, const char *path, const char *nam
         json_integer_value(a) < 0 || json_integer_value(b) < json_integer_value(a))
         return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\": data_offsets are not [begin, end]",
                        path, name);
-    *x = (extent){(uint64_t)json_integer_value(a), (uint64_t)json_integer_value(b), name};
-    return TK_OK;
-}
-
-static int by_begin(const void *a, const void *b)
-{
-    const extent *x = a, *y = b;
-    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
-    return x->end < y->end ? -1 : x->end > y->end;
-}
-
-static tk_status check_tiling(extent *x, size_t n, uint64_t data_bytes, const char *path,
-                              tk_err *err)
-{
-    qsort(x, n, sizeof *x, by_begin);
-    uint64_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (x[i].begin != at)
-            return tk_fail(err, TK_BAD_INPUT,
-                           "%s: tensor \"%s\" begins at data byte %llu, %s at %llu", path,
-                           x[i].name, (unsigned long long)x[i].begin,
-                           x[i].begin < at ? "overlapping the one before, which ends"
-                                           : "leaving a hole from the one before",
-                           (unsigned long long)at);
-        at = x[i].end;
-    }
-    if (at != data_bytes)
-        return tk_fail(err, TK_BAD_INPUT,
-                       "%s: the header describes %llu bytes of data, the file holds %llu", path,
-                       (unsigned long long)at, (unsigned long long)data_bytes);
+    *x = (ckpt_extent){(uint64_t)json_integer_value(a), (uint64_t)json_integer_value(b), name};
     return TK_OK;
 }
 
 static tk_status add_one(tk_ckpt *c, const ckpt_file *f, const char *name, const json_t *v,
-                         uint64_t data0, extent *x, tk_err *err)
+                         uint64_t data0, ckpt_extent *x, tk_err *err)
 {
     tk_tensor t = {0};
     if (!json_is_object(v))
@@ -138,17 +103,28 @@ static tk_status read_header(const ckpt_file *f, uint64_t *data0, json_t **heade
                        f->path, (unsigned long long)n, f->map.len,
                        TK_LIMIT_SAFETENSORS_HEADER_BYTES);
     *data0 = 8 + n;
-    tk_status st = tk_json_parse((const char *)f->map.data + 8, n, f->path, header, err);
+    tk_status st = tk_json_parse_unique((const char *)f->map.data + 8, n, f->path, header, err);
     if (st == TK_OK && !json_is_object(*header))
         st = tk_fail(err, TK_BAD_INPUT, "%s: the header is no JSON object", f->path);
     return st;
+}
+
+// Free text for people: nothing of it is used, but a file that breaks the format is no safetensors file.
+static tk_status check_metadata(const json_t *v, const char *path, tk_err *err)
+{
+    const char *key;
+    json_t *text;
+    bool ok = json_is_object(v);
+    json_object_foreach((json_t *)(uintptr_t)v, key, text) ok = ok && json_is_string(text);
+    if (ok) return TK_OK;
+    return tk_fail(err, TK_BAD_INPUT, "%s: \"__metadata__\" is no object of strings", path);
 }
 
 tk_status safetensors_read(tk_ckpt *c, const char *path, tk_err *err)
 {
     const ckpt_file *f = NULL;
     json_t *header = NULL;
-    extent *extents = NULL;
+    ckpt_extent *extents = NULL;
     uint64_t data0 = 0;
     tk_status st;
     TK_TRY(ckpt_add_file(c, path, &f, err));
@@ -159,10 +135,13 @@ tk_status safetensors_read(tk_ckpt *c, const char *path, tk_err *err)
     json_t *v;
     json_object_foreach(header, name, v)
     {
-        if (strcmp(name, "__metadata__") == 0) continue;
+        if (strcmp(name, "__metadata__") == 0) {
+            TK_TRY(check_metadata(v, f->path, err));
+            continue;
+        }
         TK_TRY(add_one(c, f, name, v, data0, &extents[n++], err));
     }
-    TK_TRY(check_tiling(extents, n, f->map.len - data0, f->path, err));
+    TK_TRY(ckpt_check_extents(extents, n, f->map.len - data0, false, f->path, err));
 done:
     tk_free(extents);
     json_decref(header);

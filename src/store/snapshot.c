@@ -4,12 +4,14 @@
 
 #include "base/mem.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <string.h>
 
 static tk_status load_optional(const tk_ckpt *c, const char *name, json_t **out, tk_err *err)
 {
     char *path = tk_file_join(c->path, name);
-    tk_status st = tk_file_exists(path) ? tk_json_load(path, out, err) : TK_OK;
+    tk_status st = tk_file_is_there(path) ? tk_json_load(path, out, err) : TK_OK;
     if (st == TK_OK && *out && !json_is_object(*out))
         st = tk_fail(err, TK_BAD_INPUT, "%s: not a JSON object", path);
     tk_free(path);
@@ -90,6 +92,28 @@ done:
     return st;
 }
 
+// Without the usual names there are no weights, which is fine for a tokenizer folder; but weights under other
+// names should be named, not overlooked.
+static tk_status look_for_other_weights(const tk_ckpt *c, tk_err *err)
+{
+    DIR *d = opendir(c->path);
+    if (d == NULL) return tk_fail(err, TK_IO, "cannot list \"%s\": %s", c->path, strerror(errno));
+    tk_status st = TK_OK;
+    for (const struct dirent *e; st == TK_OK && (e = readdir(d)) != NULL;) {
+        if (ckpt_ends_with(e->d_name, ".safetensors"))
+            st = tk_fail(err, TK_BAD_INPUT,
+                         "%s: holds \"%s\", but neither model.safetensors nor "
+                         "model.safetensors.index.json",
+                         c->path, e->d_name);
+        else if (strncmp(e->d_name, "pytorch_model", 13) == 0)
+            st = tk_fail(err, TK_UNSUPPORTED,
+                         "%s: holds \"%s\"; weights are read from safetensors or GGUF only",
+                         c->path, e->d_name);
+    }
+    closedir(d);
+    return st;
+}
+
 tk_status snapshot_read(tk_ckpt *c, tk_err *err)
 {
     char *index = tk_file_join(c->path, "model.safetensors.index.json");
@@ -103,6 +127,8 @@ tk_status snapshot_read(tk_ckpt *c, tk_err *err)
         TK_TRY(read_indexed(c, index, err));
     else if (tk_file_is_there(single))
         TK_TRY(safetensors_read(c, single, err));
+    else
+        TK_TRY(look_for_other_weights(c, err));
 done:
     tk_free(index);
     tk_free(single);

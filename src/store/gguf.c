@@ -270,6 +270,7 @@ static tk_status read_file(tk_ckpt *ck, const char *path, part *p, tk_err *err)
     uint32_t version = (uint32_t)take_le(&c, 4);
     if (magic == NULL || memcmp(magic, "GGUF", 4) != 0)
         return tk_fail(err, TK_BAD_INPUT, "%s: this is no GGUF file", f->path);
+    if (c.failed) return cut_short(&c, f->path, "the header", err);
     if (version != 2 && version != 3)
         return tk_fail(err, TK_UNSUPPORTED, "%s: GGUF version %u is not supported (2 and 3 are)%s",
                        f->path, version,

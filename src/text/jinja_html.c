@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// Filters for markup, URLs and wrapped text: rare in chat templates, but jinja2 has them.
+#include "text/jinja_int.h"
+
+#include <string.h>
+
+static bool given(jj_val v)
+{
+    return v.kind != JJ_MISSING;
+}
+
+static void quote(tk_buf *b, const jj_str *s, bool for_qs)
+{
+    for (size_t i = 0; i < s->len; i++) {
+        unsigned char c = (unsigned char)s->p[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                     c == '.' || c == '-' || c == '~' || (c == '/' && !for_qs);
+        if (plain)
+            tk_buf_add_char(b, (char)c);
+        else if (c == ' ' && for_qs)
+            tk_buf_add_char(b, '+');
+        else
+            tk_buf_addf(b, "%%%02X", c);
+    }
+}
+
+static jj_val f_urlencode(jj *it, jj_val self, const jj_args *a)
+{
+    (void)a;
+    tk_buf b = jj_buf();
+    if (self.kind == JJ_STR || !jj_iterable(self)) {
+        jj_val s = jj_to_str(it, self);
+        if (it->st == TK_OK && jj_step(it, s.u.s->len / 16)) quote(&b, s.u.s, false);
+        return jj_buf_str(it, &b);
+    }
+    jj_val items = self, item;
+    if (self.kind == JJ_DICT) items = (jj_val){.kind = JJ_VIEW, .flag = JJ_ITEMS, .u.d = self.u.d};
+    jj_cur c = jj_iter(it, items);
+    for (size_t i = 0; it->st == TK_OK && jj_next(it, &c, &item); i++) {
+        jj_list *pair = jj_to_list(it, item);
+        if (pair == NULL) break;
+        if (pair->n != 2) {
+            jj_raise(it, "urlencode needs pairs");
+            break;
+        }
+        jj_val k = jj_to_str(it, pair->v[0]), v = jj_to_str(it, pair->v[1]);
+        if (it->st != TK_OK || !jj_step(it, (k.u.s->len + v.u.s->len) / 16)) break;
+        if (i) tk_buf_add_char(&b, '&');
+        quote(&b, k.u.s, true);
+        tk_buf_add_char(&b, '=');
+        quote(&b, v.u.s, true);
+    }
+    return jj_buf_str(it, &b);
+}
+
+static void add_escaped(jj *it, tk_buf *b, jj_val v)
+{
+    bool safe = v.kind == JJ_STR && v.flag;
+    v = jj_to_str(it, v);
+    if (it->st != TK_OK || !jj_step(it, v.u.s->len / 16)) return;
+    if (safe)
+        tk_buf_add(b, v.u.s->p, v.u.s->len);
+    else
+        jj_add_escaped(b, v.u.s->p, v.u.s->len);
+}
+
+static jj_val f_xmlattr(jj *it, jj_val self, const jj_args *a)
+{
+    jj_val space = jj_arg(a, 0, "autospace");
+    bool first = true, lead = !given(space) || jj_truth(it, space);
+    if (self.kind != JJ_DICT) return jj_raise(it, "xmlattr needs a dict, not %s", jj_type_name(self));
+    tk_buf b = jj_buf();
+    for (size_t i = 0; i < self.u.d->n && it->st == TK_OK; i++) {
+        jj_val k = self.u.d->e[i].key, v = self.u.d->e[i].val;
+        if (v.kind == JJ_NONE || v.kind == JJ_UNDEF) continue;
+        if (k.kind != JJ_STR) {
+            jj_raise(it, "xmlattr needs keys that are strings, not %s", jj_type_name(k));
+            break;
+        }
+        for (size_t c = 0; c < k.u.s->len; c++)
+            if (k.u.s->p[c] && strchr(" \t\n\r\f\v/>=", k.u.s->p[c])) jj_raise(it, "Invalid character in attribute name");
+        if (!first || lead) tk_buf_add_char(&b, ' ');
+        first = false;
+        add_escaped(it, &b, k);
+        tk_buf_add_str(&b, "=\"");
+        add_escaped(it, &b, v);
+        tk_buf_add_char(&b, '"');
+    }
+    return jj_buf_str(it, &b);
+}
+
+static const char *find2(const char *p, const char *end, const char *z)
+{
+    return memmem(p, (size_t)(end - p), z, strlen(z));
+}
+
+// One character reference at p ("&amp;"), decoded; NULL when it is none that is known here.
+static const char *entity(tk_buf *b, const char *p, const char *end)
+{
+    static const struct {
+        const char *from, *to;
+    } known[] = {{"&amp;", "&"},   {"&lt;", "<"},   {"&gt;", ">"},   {"&quot;", "\""}, {"&#34;", "\""},
+                 {"&#39;", "'"},   {"&apos;", "'"}, {"&nbsp;", "\xC2\xA0"}};
+    for (size_t i = 0; i < TK_COUNT(known); i++) {
+        size_t n = strlen(known[i].from);
+        if ((size_t)(end - p) >= n && memcmp(p, known[i].from, n) == 0) {
+            tk_buf_add_str(b, known[i].to);
+            return p + n;
+        }
+    }
+    return NULL;
+}
+
+// markupsafe's striptags: comments and tags go, white space becomes one space, references are decoded.
+static jj_val f_striptags(jj *it, jj_val self, const jj_args *a)
+{
+    (void)a;
+    jj_val s = jj_to_str(it, self);
+    if (it->st != TK_OK || !jj_step(it, s.u.s->len / 8)) return s;
+    const char *p = s.u.s->p, *end = p + s.u.s->len;
+    tk_buf t = jj_buf(), u = jj_buf(), out = jj_buf();
+    while (p < end) {
+        const char *close = NULL;
+        if (end - p >= 4 && memcmp(p, "<!--", 4) == 0 && (close = find2(p, end, "-->"))) {
+            p = close + 3;
+            continue;
+        }
+        tk_buf_add_char(&t, *p++);
+    }
+    p = tk_buf_str(&t);
+    end = p + t.len;
+    while (p < end) {
+        const char *close = *p == '<' ? memchr(p, '>', (size_t)(end - p)) : NULL;
+        if (close)
+            p = close + 1;
+        else
+            tk_buf_add_char(&u, *p++);
+    }
+    bool space = false;
+    p = tk_buf_str(&u);
+    end = p + u.len;
+    while (p < end) {
+        size_t n = 0;
+        bool is_space = jj_cp_space(jj_cp_next(p, (size_t)(end - p), &n));
+        if (is_space) {
+            space = out.len > 0;
+            p += n;
+            continue;
+        }
+        if (space) tk_buf_add_char(&out, ' ');
+        space = false;
+        const char *next = *p == '&' ? entity(&out, p, end) : NULL;
+        if (next == NULL) tk_buf_add(&out, p, n);
+        p = next ? next : p + n;
+    }
+    tk_buf_free(&t);
+    tk_buf_free(&u);
+    return jj_buf_str(it, &out);
+}
+
+static jj_val f_pprint(jj *it, jj_val self, const jj_args *a)
+{
+    (void)a;
+    tk_buf b = jj_buf();
+    jj_repr(it, &b, self);
+    if (it->st == TK_OK && b.len > 80 && self.kind != JJ_INT && self.kind != JJ_FLOAT)
+        jj_fail(it, TK_UNSUPPORTED, "line %u: pprint of a value wider than 80 characters is not supported", it->line);
+    return jj_buf_str(it, &b);
+}
+
+static jj_val f_urlize(jj *it, jj_val self, const jj_args *a)
+{
+    (void)self;
+    (void)a;
+    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter urlize is not supported", it->line);
+}
+
+static jj_val f_wordwrap(jj *it, jj_val self, const jj_args *a)
+{
+    (void)self;
+    (void)a;
+    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter wordwrap is not supported", it->line);
+}
+
+const jj_func jj_filters_html[] = {
+    {"pprint", f_pprint, "", 0},
+    {"striptags", f_striptags, "", 0},
+    {"urlencode", f_urlencode, "", 0},
+    {"urlize", f_urlize, "*", 0},
+    {"wordwrap", f_wordwrap, "*", 0},
+    {"xmlattr", f_xmlattr, "autospace", 0},
+    {0},
+};

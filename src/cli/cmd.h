@@ -47,9 +47,12 @@ int tk_cmd_read_line(FILE *from, char **line, size_t *cap, size_t *len, tk_err *
 
 // The commands: X(identifier). Each file defines `const tk_cmd tk_cmd_<identifier>`.
 #define TK_CMD_MAP(X)                                                                              \
+    X(run)                                                                                         \
+    X(chat)                                                                                        \
     X(inspect)                                                                                     \
     X(tokenize)                                                                                    \
     X(detokenize)                                                                                  \
+    X(template)                                                                                    \
     X(logits)                                                                                      \
     X(version)
 

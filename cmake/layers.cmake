@@ -32,7 +32,9 @@ tk_layer(model tk_store tk_num tk_base)
 tk_layer(sample tk_kernels tk_num tk_base)
 tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)
 # where `demo` is: the source tree, else the installed copy
-set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\"")
+include(GNUInstallDirs)
+set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
+  "TK_DEMO_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/demo\"")
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
@@ -47,3 +49,5 @@ set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTI
   "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\"")
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/api.c PROPERTIES
+  COMPILE_DEFINITIONS "TK_VERSION=\"${PROJECT_VERSION}\"")

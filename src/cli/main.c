@@ -41,6 +41,48 @@ static void print_help(const tk_cmd *c, FILE *to)
     tk_opt_print_help(c->opts, to);
 }
 
+// Text in roff: a leading dot or quote is not a request, a dash is a minus.
+static void roff(const char *text)
+{
+    bool line_start = true;
+    for (; *text; text++) {
+        if (line_start && (*text == '.' || *text == '\'')) fputs("\\&", stdout);
+        if (*text == '-')
+            fputs("\\-", stdout);
+        else if (*text == '\\')
+            fputs("\\e", stdout);
+        else
+            putchar(*text);
+        line_start = *text == '\n';
+    }
+    putchar('\n');
+}
+
+// The man page, from the same tables as `--help`.
+static void print_man(void)
+{
+    puts(".TH TOKAMAK 1\n.SH NAME\ntokamak \\- run DeepSeek\\-class language models on CPUs\n.SH "
+         "SYNOPSIS\n"
+         ".B tokamak\n.I COMMAND\n[MODEL] [options]\n.SH DESCRIPTION\nMODEL is a Hugging Face "
+         "snapshot folder, a .gguf "
+         "file, a pulled ORG/NAME, or demo.\n.SH COMMANDS");
+    for (size_t i = 0; i < TK_COUNT(commands); i++) {
+        printf(".SS ");
+        roff(commands[i]->synopsis);
+        roff(commands[i]->summary);
+        if (commands[i]->details) fputs(".PP\n", stdout), roff(commands[i]->details);
+        for (const tk_opt *o = commands[i]->opts; o->name; o++) {
+            printf(".TP\n.B \\-\\-%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+            roff(o->help);
+        }
+    }
+    puts(".SH EXIT STATUS\n0 success, 1 the work failed, 2 wrong usage, 3 bad input, 4 does not "
+         "fit, 5 interrupted.\n"
+         ".SH ENVIRONMENT\nTOKAMAK_CPU=ref|avx2|avx512|amx: the highest instruction set used. "
+         "HF_HOME, HF_HUB_CACHE: where "
+         "pulled models are.");
+}
+
 static int unknown_command(const char *name)
 {
     const char *names[TK_COUNT(commands) + 1];
@@ -69,6 +111,10 @@ int main(int argc, char **argv)
         if (argc <= 2) {
             print_overview(argc > 1 ? stdout : stderr);
             return argc > 1 ? 0 : tk_status_exit_code(TK_USAGE);
+        }
+        if (strcmp(argv[2], "--man") == 0) {
+            print_man();
+            return 0;
         }
         const tk_cmd *about = find(argv[2]);
         if (about == NULL) return unknown_command(argv[2]);

@@ -115,6 +115,15 @@ static void print_line(json_t *j)
     json_decref(j);
 }
 
+// The story may quote broken text.
+static void print_error(const char *story)
+{
+    tk_buf valid = tk_buf_make(8192);
+    tk_text_append_valid(&valid, story, strlen(story));
+    print_line(json_pack("{s:s}", "error", tk_buf_str(&valid)));
+    tk_buf_free(&valid);
+}
+
 static tk_status each_line(templates *t, tk_err *err)
 {
     char *line = NULL;
@@ -127,9 +136,7 @@ static tk_status each_line(templates *t, tk_err *err)
         if (render(t, line, len, &out, &own) == TK_OK)
             print_line(json_stringn(tk_buf_str(&out), out.len));
         else
-            print_line(
-                json_pack("{s:o}", "error",
-                          json_string(own.msg) ? json_string(own.msg) : json_string("error")));
+            print_error(own.msg);
     }
     tk_buf_free(&out);
     free(line);

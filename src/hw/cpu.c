@@ -11,6 +11,14 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 #if defined(__x86_64__)
 #include <cpuid.h>
 
+// clang 14's <cpuid.h> lacks these (leaf 7, EDX)
+#ifndef bit_AMX_BF16
+#define bit_AMX_BF16 (1 << 22)
+#endif
+#ifndef bit_AMX_INT8
+#define bit_AMX_INT8 (1 << 25)
+#endif
+
 static uint64_t xgetbv(void)
 {
     uint32_t lo, hi;

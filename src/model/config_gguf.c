@@ -229,6 +229,10 @@ tk_status tk_config_read_gguf(const tk_ckpt *ckpt, tk_config *c, tk_err *err)
                        "%s: %d heads of %d, %d key-value heads, %d rotated dimensions do not fit "
                        "together",
                        r.where, c->n_head, c->d_head, c->n_kv_head, c->rope.n_dim);
+    if (r.st == TK_OK && c->mla.kv_lora == 0 && c->rope.n_dim != c->d_head)
+        r.st = tk_fail(err, TK_UNSUPPORTED,
+                       "%s: %d of %d dimensions of a head are rotated; only all are supported",
+                       r.where, c->rope.n_dim, c->d_head);
     c->attn_scale = 1 / sqrt((double)c->d_head);
     if (c->rope.kind == TK_ROPE_YARN && c->rope.mscale_all_dim > 0 && c->rope.factor > 1) {
         double m = 0.1 * c->rope.mscale_all_dim * log(c->rope.factor) + 1;

@@ -265,6 +265,8 @@ static tk_status read_file(tk_ckpt *ck, const char *path, part *p, tk_err *err)
     const ckpt_file *f = NULL;
     tk_status st = ckpt_add_file(ck, path, &f, err);
     if (st != TK_OK) return st;
+    if (f->map.len == 0) // data is NULL, which not even 0 may be added to
+        return tk_fail(err, TK_BAD_INPUT, "%s: this is no GGUF file (it is empty)", f->path);
     cursor c = {.at = f->map.data, .begin = f->map.data, .end = f->map.data + f->map.len};
     const uint8_t *magic = take(&c, 4);
     uint32_t version = (uint32_t)take_le(&c, 4);

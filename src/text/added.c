@@ -31,9 +31,8 @@ void added_set_fill(tk_tokenizer *t)
     for (int i = 0; i < t->n_added; i++) {
         added_token *a = &t->added[i];
         put(a->normalized ? &t->normal : &t->raw, a);
-        if (!a->normalized && !a->special) put(&t->raw_plain, a);
     }
-    added_set *const sets[] = {&t->raw, &t->normal, &t->raw_plain};
+    added_set *const sets[] = {&t->raw, &t->normal};
     for (size_t k = 0; k < TK_COUNT(sets); k++)
         for (int c = 0; c < 256; c++)
             if (sets[k]->n_by_first[c] > 1)
@@ -46,15 +45,20 @@ void added_set_free(added_set *s)
     for (int c = 0; c < 256; c++) tk_free(s->by_first[c]);
 }
 
-static bool is_space(uint32_t cp)
+bool tok_is_space(uint32_t cp)
 {
     return (cp >= 9 && cp <= 13) || cp == 32 || cp == 0x85 || cp == 0xA0 || cp == 0x1680 ||
            (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 || cp == 0x202F ||
            cp == 0x205F || cp == 0x3000;
 }
 
+// \w of Unicode's regular expressions (UTS 18), which is Rust's.
 static bool is_word(uint32_t cp)
 {
+    if (cp == 0x200C || cp == 0x200D || (cp >= 0x24B6 && cp <= 0x24E9) ||
+        (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) ||
+        (cp >= 0x1F170 && cp <= 0x1F189))
+        return true;
     switch (utf8proc_category((utf8proc_int32_t)cp)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
@@ -90,26 +94,40 @@ static bool stands_alone(const char *s, size_t len, size_t begin, size_t end)
     return !(end < len && tk_utf8_read(s + end, len - end, &cp, NULL) > 0 && is_word(cp));
 }
 
+// The added token that the text at s spells: the longest.
+static const added_token *spelt_at(const added_set *set, const char *s, size_t len)
+{
+    unsigned char c = (unsigned char)*s;
+    for (int i = 0; i < set->n_by_first[c]; i++) {
+        const added_token *a = set->by_first[c][i];
+        if (a->text.len <= len && memcmp(a->text.s, s, a->text.len) == 0) return a;
+    }
+    return NULL;
+}
+
+// A token that is found but not wanted hides what lies within it, as it does in Hugging Face's search.
 const added_token *added_find(const added_set *set, const char *s, size_t len, size_t from,
-                              size_t *begin, size_t *end)
+                              bool no_special, size_t *begin, size_t *end)
 {
     if (!set->any) return NULL;
-    for (size_t at = from; at < len; at++) {
-        unsigned char c = (unsigned char)s[at];
-        for (int i = 0; i < set->n_by_first[c]; i++) {
-            const added_token *a = set->by_first[c][i];
-            if (a->text.len > len - at || memcmp(a->text.s, s + at, a->text.len) != 0) continue;
-            if (a->single_word && !stands_alone(s, len, at, at + a->text.len)) continue;
-            *begin = at;
-            *end = at + a->text.len;
-            size_t b;
-            uint32_t cp;
-            while (a->lstrip && *begin > from && is_space(char_before(s, *begin, &b))) *begin = b;
-            for (size_t n; a->rstrip && *end < len &&
-                           (n = tk_utf8_read(s + *end, len - *end, &cp, NULL)) > 0 && is_space(cp);)
-                *end += n;
-            return a;
+    for (size_t at = from; at < len;) {
+        const added_token *a = spelt_at(set, s + at, len - at);
+        if (a == NULL) {
+            at++;
+            continue;
         }
+        *begin = at;
+        *end = at + a->text.len;
+        at = *end;
+        if (no_special && a->special) continue;
+        if (a->single_word && !stands_alone(s, len, *begin, *end)) continue;
+        size_t b, n;
+        uint32_t cp;
+        while (a->lstrip && *begin > from && tok_is_space(char_before(s, *begin, &b))) *begin = b;
+        while (a->rstrip && *end < len && (n = tk_utf8_read(s + *end, len - *end, &cp, NULL)) > 0 &&
+               tok_is_space(cp))
+            *end += n;
+        return a;
     }
     return NULL;
 }

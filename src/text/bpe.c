@@ -146,43 +146,74 @@ static void merge_all(const tk_tokenizer *t, const char *s, symbol *sym, int n)
     tk_free(h.m);
 }
 
-static int split_symbols(const tk_tokenizer *t, const char *s, size_t len, symbol *sym)
+typedef struct symbols {
+    symbol *sym;
+    int n;
+} symbols;
+
+static void add_symbol(symbols *y, int32_t id, size_t at, size_t len)
 {
-    int n = 0;
-    for (size_t at = 0; at < len; n++) {
-        size_t k = 1;
-        uint32_t cp;
-        uint64_t id;
-        if (!t->byte_level) {
-            k = tk_utf8_read(s + at, len - at, &cp, NULL);
-            if (k == 0) k = 1;
-        }
-        sym[n] = (symbol){
-            .at = (uint32_t)at, .len = (uint32_t)k, .prev = n - 1, .next = n + 1, .id = -1};
-        if (t->byte_level)
-            sym[n].id = t->byte_id[(unsigned char)s[at]];
-        else if (tk_map_get(t->by_text, s + at, k, &id))
-            sym[n].id = (int32_t)id;
-        at += k;
-    }
-    if (n > 0) sym[n - 1].next = -1;
-    return n;
+    y->sym[y->n] = (symbol){
+        .id = id, .at = (uint32_t)at, .len = (uint32_t)len, .prev = y->n - 1, .next = y->n + 1};
+    y->n++;
 }
 
-// A symbol outside the vocabulary: its bytes, when each has a token, else the unknown token (one for a run).
-static void emit_unknown(const tk_tokenizer *t, const char *s, size_t len, bool *last_unknown,
-                         id_buf *out)
+static bool all_bytes_known(const tk_tokenizer *t, const char *s, size_t len)
 {
-    bool all = t->byte_fallback;
-    for (size_t i = 0; i < len && all; i++) all = t->byte_id[(unsigned char)s[i]] >= 0;
-    if (all) {
-        for (size_t i = 0; i < len; i++) id_buf_add(out, t->byte_id[(unsigned char)s[i]]);
-        *last_unknown = false;
-        return;
+    for (size_t i = 0; i < len; i++)
+        if (t->byte_id[(unsigned char)s[i]] < 0) return false;
+    return true;
+}
+
+// A character and its token, or -1.
+static int32_t read_symbol(const tk_tokenizer *t, const char *s, size_t len, size_t *n)
+{
+    uint32_t cp;
+    uint64_t id;
+    *n = 1;
+    if (t->byte_level) return t->byte_id[(unsigned char)s[0]];
+    size_t k = tk_utf8_read(s, len, &cp, NULL);
+    if (k) *n = k;
+    return tk_map_get(t->by_text, s, *n, &id) ? (int32_t)id : -1;
+}
+
+// SentencePiece: characters outside the vocabulary stay as they are until all is merged.
+static void split_by_score(const tk_tokenizer *t, const char *s, size_t len, symbols *y)
+{
+    for (size_t at = 0, n; at < len; at += n) {
+        int32_t id = read_symbol(t, s + at, len - at, &n);
+        add_symbol(y, id, at, n);
     }
-    if (t->unk < 0 || (t->fuse_unk && *last_unknown)) return;
-    id_buf_add(out, t->unk);
-    *last_unknown = true;
+}
+
+// Hugging Face replaces them first: by their bytes' tokens, else by the unknown token, else by nothing, so that
+// their neighbours meet. An unknown token waits for the next that is known, whatever bytes come between.
+static void split_by_rank(const tk_tokenizer *t, const char *s, size_t len, symbols *y)
+{
+    bool waiting = false;
+    for (size_t at = 0, n; at < len; at += n) {
+        int32_t id = read_symbol(t, s + at, len - at, &n);
+        if (id >= 0) {
+            if (waiting) add_symbol(y, t->unk, at, 1);
+            waiting = false;
+            add_symbol(y, id, at, n);
+        } else if (t->byte_fallback && all_bytes_known(t, s + at, n)) {
+            for (size_t i = 0; i < n; i++)
+                add_symbol(y, t->byte_id[(unsigned char)s[at + i]], at + i, 1);
+        } else if (t->unk >= 0) {
+            if (waiting && !t->fuse_unk) add_symbol(y, t->unk, at, 1);
+            waiting = true;
+        }
+    }
+    if (waiting) add_symbol(y, t->unk, len - 1, 1);
+}
+
+static void emit_unknown(const tk_tokenizer *t, const char *s, size_t len, id_buf *out)
+{
+    if (all_bytes_known(t, s, len))
+        for (size_t i = 0; i < len; i++) id_buf_add(out, t->byte_id[(unsigned char)s[i]]);
+    else if (t->unk >= 0)
+        id_buf_add(out, t->unk);
 }
 
 void tok_bpe(const tk_tokenizer *t, const char *s, size_t len, id_buf *out)
@@ -194,17 +225,16 @@ void tok_bpe(const tk_tokenizer *t, const char *s, size_t len, id_buf *out)
         id_buf_add(out, (int32_t)whole);
         return;
     }
-    symbol few[ON_STACK], *sym = len <= ON_STACK ? few : tk_alloc(len * sizeof *sym);
-    int n = split_symbols(t, s, len, sym);
-    if (n > 1) merge_all(t, s, sym, n);
-    bool last_unknown = false;
-    for (int i = 0; i >= 0 && i < n; i = sym[i].next) {
-        if (sym[i].id >= 0) {
-            id_buf_add(out, sym[i].id);
-            last_unknown = false;
-        } else {
-            emit_unknown(t, s + sym[i].at, sym[i].len, &last_unknown, out);
-        }
+    symbol few[ON_STACK];
+    symbols y = {.sym = len <= ON_STACK ? few : tk_alloc(len * sizeof few[0])};
+    (t->by_score ? split_by_score : split_by_rank)(t, s, len, &y);
+    if (y.n > 0) y.sym[y.n - 1].next = -1;
+    if (y.n > 1) merge_all(t, s, y.sym, y.n);
+    for (int i = y.n > 0 ? 0 : -1; i >= 0; i = y.sym[i].next) {
+        if (y.sym[i].id >= 0)
+            id_buf_add(out, y.sym[i].id);
+        else
+            emit_unknown(t, s + y.sym[i].at, y.sym[i].len, out);
     }
-    if (sym != few) tk_free(sym);
+    if (y.sym != few) tk_free(y.sym);
 }

@@ -83,8 +83,17 @@ static bool each_character(step_kind kind, const char *s, size_t len, tk_buf *ou
 static bool strip(const step *st, const char *s, size_t len, tk_buf *out)
 {
     size_t a = 0, b = len;
-    while (st->left && a < b && strchr(" \t\n\r\v\f", s[a]) && s[a]) a++;
-    while (st->right && b > a && strchr(" \t\n\r\v\f", s[b - 1]) && s[b - 1]) b--;
+    uint32_t cp;
+    for (size_t n; st->left && a < b && (n = tk_utf8_read(s + a, b - a, &cp, NULL)) > 0;) {
+        if (!tok_is_space(cp)) break;
+        a += n;
+    }
+    while (st->right && b > a) {
+        size_t at = b - 1;
+        while (at > a && ((unsigned char)s[at] & 0xC0) == 0x80) at--;
+        if (tk_utf8_read(s + at, b - at, &cp, NULL) == 0 || !tok_is_space(cp)) break;
+        b = at;
+    }
     return tk_buf_add(out, s + a, b - a);
 }
 

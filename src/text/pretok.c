@@ -130,16 +130,19 @@ static void stretch(cutter *c, size_t begin, size_t end, bool match)
         }
         break;
     case SPLIT_PREVIOUS: // a match ends the piece before it
-        if (match && !c->last_match) {
+        if (!match) {    // two in a row come from an inverted pattern
+            emit(c, c->pending, begin);
+            c->pending = begin;
+        } else if (!c->last_match) {
             emit(c, c->pending, end);
             c->pending = end;
-        } else if (match) {
+        } else {
             emit(c, begin, end);
             c->pending = end;
         }
         break;
     case SPLIT_NEXT: // a match begins the piece after it
-        if (match) {
+        if (match || !c->last_match) {
             emit(c, c->pending, begin);
             c->pending = begin;
         }

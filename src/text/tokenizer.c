@@ -16,6 +16,7 @@ tk_tokenizer *tok_new(const char *where)
     t->arena = tk_arena_new(arena_limit);
     t->where = tk_strdup(where);
     t->by_text = tk_map_new(1024);
+    t->odd = tk_map_new(16);
     t->unk = t->bos = t->eos = -1;
     for (int i = 0; i < 256; i++) t->byte_id[i] = -1;
     pair_map_init(&t->merges, 0);
@@ -82,13 +83,13 @@ void tk_tokenizer_free(tk_tokenizer *t)
     free_steps(t->dec, t->n_dec);
     added_set_free(&t->raw);
     added_set_free(&t->normal);
-    added_set_free(&t->raw_plain);
     for (int i = 0; i < t->n_special; i++) {
         tk_free(t->special[i].name);
         tk_free(t->special[i].text);
     }
     pair_map_free(&t->merges);
     tk_map_free(t->by_text);
+    tk_map_free(t->odd);
     tk_arena_free(t->arena);
     tk_free(t->added);
     tk_free(t->where);
@@ -146,7 +147,7 @@ bool tk_text_append_valid(tk_buf *out, const char *s, size_t len)
 
 typedef struct encoding {
     const tk_tokenizer *t;
-    const added_set *raw;
+    bool no_special;
     id_buf *out;
     bool first; // nothing has been seen of the text yet
     tk_err *err;
@@ -166,7 +167,7 @@ static tk_status encode_stretch(encoding *e, const char *s, size_t len)
     const char *p = tk_buf_str(&b);
     size_t at = 0, begin, end;
     const added_token *a;
-    while ((a = added_find(&e->t->normal, p, b.len, at, &begin, &end)) != NULL) {
+    while ((a = added_find(&e->t->normal, p, b.len, at, e->no_special, &begin, &end)) != NULL) {
         TK_TRY(tok_pretokenize(e->t, p + at, begin - at, e->first && at == 0, e->out, e->err));
         id_buf_add(e->out, a->id);
         e->first = false;
@@ -183,7 +184,7 @@ static tk_status encode_text(encoding *e, const char *s, size_t len)
 {
     size_t at = 0, begin, end;
     const added_token *a;
-    while ((a = added_find(e->raw, s, len, at, &begin, &end)) != NULL) {
+    while ((a = added_find(&e->t->raw, s, len, at, e->no_special, &begin, &end)) != NULL) {
         tk_status st = encode_stretch(e, s + at, begin - at);
         if (st != TK_OK) return st;
         id_buf_add(e->out, a->id);
@@ -213,11 +214,7 @@ tk_status tk_tokenizer_encode(const tk_tokenizer *t, const char *text, size_t le
         for (int i = 0; i < t->n_before; i++) id_buf_add(&out, t->before[i]);
     else if (opts.bos == TK_BOS_YES && t->bos >= 0)
         id_buf_add(&out, t->bos);
-    encoding e = {.t = t,
-                  .raw = opts.no_special ? &t->raw_plain : &t->raw,
-                  .out = &out,
-                  .first = true,
-                  .err = err};
+    encoding e = {.t = t, .no_special = opts.no_special, .out = &out, .first = true, .err = err};
     TK_TRY(encode_text(&e, text, len));
     for (int i = 0; opts.bos == TK_BOS_AUTO && i < t->n_after; i++) id_buf_add(&out, t->after[i]);
     *n = out.n;
@@ -227,141 +224,4 @@ done:
     tk_free(out.ids);
     tk_buf_free(&valid);
     return st;
-}
-
-static int hex(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-// "<0x41>" -> 0x41, else -1.
-static int fallback_byte(const char *s, size_t len)
-{
-    if (len != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>' || hex(s[3]) < 0 || hex(s[4]) < 0)
-        return -1;
-    return hex(s[3]) * 16 + hex(s[4]);
-}
-
-static void replace_all(tk_buf *b, tk_str what, tk_str with)
-{
-    tk_buf out = tk_buf_make(b->max);
-    size_t at = 0;
-    for (const char *hit;
-         what.len && (hit = memmem(tk_buf_str(b) + at, b->len - at, what.s, what.len)) != NULL;) {
-        size_t end = (size_t)(hit - b->data);
-        tk_buf_add(&out, b->data + at, end - at);
-        tk_buf_add(&out, with.s, with.len);
-        at = end + what.len;
-    }
-    tk_buf_add(&out, tk_buf_str(b) + at, b->len - at);
-    tk_buf_free(b);
-    *b = out;
-}
-
-static void strip_start(tk_buf *b, tk_str c, int n)
-{
-    size_t at = 0;
-    while (n-- > 0 && c.len && b->len - at >= c.len && memcmp(b->data + at, c.s, c.len) == 0)
-        at += c.len;
-    if (at == 0) return;
-    memmove(b->data, b->data + at, b->len - at + 1);
-    b->len -= at;
-}
-
-// The bytes of one token; first: it begins the text. Decoders work token by token, except that stripping
-// at the start concerns the first one only.
-static void token_bytes(const tk_tokenizer *t, int32_t id, bool first, tk_buf *out)
-{
-    tk_buf b = tk_buf_make(1 << 20);
-    tk_buf_add(&b, t->token[id].s, t->token[id].len);
-    for (int i = 0; i < t->n_dec; i++) {
-        const step *d = &t->dec[i];
-        int byte;
-        if (d->kind == DEC_REPLACE)
-            replace_all(&b, d->text, d->with);
-        else if (d->kind == DEC_METASPACE) {
-            if (first && d->prepend != PREPEND_NEVER) strip_start(&b, d->text, 1);
-            replace_all(&b, d->text, (tk_str){" ", 1});
-        } else if (d->kind == DEC_STRIP && first)
-            strip_start(&b, d->text, d->start);
-        else if (d->kind == DEC_BYTE_FALLBACK &&
-                 (byte = fallback_byte(tk_buf_str(&b), b.len)) >= 0) {
-            tk_buf_clear(&b);
-            tk_buf_add_char(&b, (char)byte);
-        }
-    }
-    tk_buf_add(out, tk_buf_str(&b), b.len);
-    tk_buf_free(&b);
-}
-
-tk_status tk_tokenizer_decode(const tk_tokenizer *t, const int32_t *ids, size_t n,
-                              bool skip_special, tk_buf *out, tk_err *err)
-{
-    bool first = true;
-    for (size_t i = 0; i < n; i++) {
-        if (ids[i] < 0 || ids[i] >= t->n_vocab)
-            return tk_fail(err, TK_BAD_INPUT, "%s: token id %d is outside the vocabulary of %d",
-                           t->where, ids[i], t->n_vocab);
-        if (t->token[ids[i]].s == NULL || (skip_special && t->kind[ids[i]] == TK_TOKEN_CONTROL))
-            continue;
-        token_bytes(t, ids[i], first, out);
-        first = false;
-    }
-    return out->failed
-               ? tk_fail(err, TK_NOMEM, "the text of %zu tokens passes %zu bytes", n, out->max)
-               : TK_OK;
-}
-
-struct tk_detok {
-    const tk_tokenizer *t;
-    bool skip_special, first;
-    tk_buf held, shown; // held: bytes of a character that is not complete yet
-};
-
-tk_detok *tk_detok_new(const tk_tokenizer *t, bool skip_special)
-{
-    tk_detok *d = tk_alloc(sizeof *d);
-    *d = (tk_detok){.t = t,
-                    .skip_special = skip_special,
-                    .first = true,
-                    .held = tk_buf_make(1 << 20),
-                    .shown = tk_buf_make(1 << 22)};
-    return d;
-}
-
-void tk_detok_free(tk_detok *d)
-{
-    if (d == NULL) return;
-    tk_buf_free(&d->held);
-    tk_buf_free(&d->shown);
-    tk_free(d);
-}
-
-const char *tk_detok_push(tk_detok *d, int32_t id, size_t *len)
-{
-    const tk_tokenizer *t = d->t;
-    tk_buf_clear(&d->shown);
-    *len = 0;
-    bool visible = id >= 0 && id < t->n_vocab && t->token[id].s &&
-                   !(d->skip_special && t->kind[id] == TK_TOKEN_CONTROL);
-    if (!visible) return tk_buf_str(&d->shown);
-    token_bytes(t, id, d->first, &d->held);
-    d->first = false;
-    size_t tail = tk_utf8_tail(tk_buf_str(&d->held), d->held.len), whole = d->held.len - tail;
-    tk_text_append_valid(&d->shown, tk_buf_str(&d->held), whole);
-    if (whole) {
-        memmove(d->held.data, d->held.data + whole, tail + 1);
-        d->held.len = tail;
-    }
-    *len = d->shown.len;
-    return tk_buf_str(&d->shown);
-}
-
-const char *tk_detok_flush(tk_detok *d, size_t *len)
-{
-    tk_buf_clear(&d->shown);
-    tk_text_append_valid(&d->shown, tk_buf_str(&d->held), d->held.len);
-    tk_buf_clear(&d->held);
-    *len = d->shown.len;
-    return tk_buf_str(&d->shown);
 }

@@ -6,12 +6,14 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct loader {
     tk_tokenizer *t;
+    bool fused; // a decoder that joins the tokens has been read
     tk_err *err;
 } loader;
 
@@ -180,6 +182,11 @@ static tk_status read_metaspace(loader *l, const json_t *j, step *s)
     return TK_OK;
 }
 
+// \w as Rust has it (UTS 18); PCRE2's leaves marks out and takes every number
+#define WORD                                                                                       \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"  \
+    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+
 static tk_status read_pre_tokenizer(loader *l, const json_t *j, step *s)
 {
     const char *type = type_of(j);
@@ -203,7 +210,7 @@ static tk_status read_pre_tokenizer(loader *l, const json_t *j, step *s)
     }
     if (strcmp(type, "Whitespace") == 0) {
         s->invert = true;
-        return fixed_split(l, s, "\\w+|[^\\w\\s]+", SPLIT_REMOVED);
+        return fixed_split(l, s, "[" WORD "]+|[^" WORD "\\s]+", SPLIT_REMOVED);
     }
     if (strcmp(type, "WhitespaceSplit") == 0) return fixed_split(l, s, "\\s", SPLIT_REMOVED);
     return unsupported(l, "pre-tokenizer", j);
@@ -212,6 +219,8 @@ static tk_status read_pre_tokenizer(loader *l, const json_t *j, step *s)
 static tk_status read_decoder(loader *l, const json_t *j, step *s)
 {
     const char *type = type_of(j);
+    s->fused = l->fused;
+    l->fused |= strcmp(type, "ByteLevel") == 0 || strcmp(type, "Fuse") == 0;
     if (strcmp(type, "ByteLevel") == 0)
         s->kind = DEC_BYTE_LEVEL;
     else if (strcmp(type, "ByteFallback") == 0)
@@ -231,13 +240,18 @@ static tk_status read_decoder(loader *l, const json_t *j, step *s)
             return tk_fail(l->err, TK_UNSUPPORTED, "%s: a decoder that replaces by pattern",
                            l->t->where);
         }
+        uint32_t cp;
+        if (st == TK_OK && s->fused &&
+            tk_utf8_read(s->text.s, s->text.len, &cp, NULL) != s->text.len)
+            return tk_fail(l->err, TK_UNSUPPORTED,
+                           "%s: a decoder that replaces \"%.40s\" across tokens", l->t->where,
+                           s->text.s);
         return st;
     } else if (strcmp(type, "Strip") == 0) {
         s->kind = DEC_STRIP;
         s->text = keep_value(l, json_object_get(j, "content"));
         s->start = (int)json_integer_value(json_object_get(j, "start"));
-        s->stop = (int)json_integer_value(json_object_get(j, "stop"));
-        if (s->stop != 0 || s->start < 0 || s->start > 1000)
+        if (json_integer_value(json_object_get(j, "stop")) != 0 || s->start < 0 || s->start > 1000)
             return tk_fail(l->err, TK_UNSUPPORTED, "%s: a decoder that strips the end",
                            l->t->where);
     } else
@@ -268,7 +282,8 @@ static tk_status add_token(loader *l, const char *s, size_t len, const json_t *i
         return tk_fail(l->err, TK_BAD_INPUT, "%s: two tokens have the id %lld", t->where,
                        (long long)i);
     tk_buf raw = tk_buf_make(TK_LIMIT_TOKEN_BYTES);
-    if (t->byte_level && byte_level_undo(s, len, &raw)) {
+    bool odd = t->byte_level && !byte_level_undo(s, len, &raw);
+    if (t->byte_level && !odd) {
         s = tk_buf_str(&raw);
         len = raw.len;
     }
@@ -277,7 +292,7 @@ static tk_status add_token(loader *l, const char *s, size_t len, const json_t *i
     tk_buf_free(&raw);
     if (t->token[i].s == NULL)
         return tk_fail(l->err, TK_NOMEM, "%s: no memory for the vocabulary", t->where);
-    tk_map_add(t->by_text, t->token[i].s, len, (uint64_t)i);
+    tk_map_add(odd ? t->odd : t->by_text, t->token[i].s, len, (uint64_t)i);
     return TK_OK;
 }
 
@@ -306,7 +321,7 @@ static bool find_part(loader *l, const char *s, size_t len, uint64_t *id)
     if (l->t->byte_level && byte_level_undo(s, len, &raw))
         found = tk_map_get(l->t->by_text, tk_buf_str(&raw), raw.len, id);
     else
-        found = tk_map_get(l->t->by_text, s, len, id);
+        found = tk_map_get(l->t->byte_level ? l->t->odd : l->t->by_text, s, len, id);
     tk_buf_free(&raw);
     return found;
 }
@@ -395,6 +410,17 @@ static tk_status read_model(loader *l, const json_t *model, const json_t *added)
     return TK_OK;
 }
 
+// An added token's text, normalised where it is, is what decoding shows, unless it looks like disguised bytes
+// throughout.
+static void show_added(tk_tokenizer *t, const added_token *a)
+{
+    tk_buf raw = tk_buf_make(TK_LIMIT_TOKEN_BYTES);
+    bool plain = !(t->byte_level && byte_level_undo(a->text.s, a->text.len, &raw));
+    t->token[a->id] = plain ? a->text : tok_keep(t, tk_buf_str(&raw), raw.len);
+    if (t->token[a->id].s == NULL) t->token[a->id] = a->text;
+    tk_buf_free(&raw);
+}
+
 static tk_status read_added(loader *l, const json_t *list)
 {
     tk_tokenizer *t = l->t;
@@ -413,13 +439,8 @@ static tk_status read_added(loader *l, const json_t *list)
                            .rstrip = flag(j, "rstrip", false),
                            .single_word = flag(j, "single_word", false)};
         a->normalized = flag(j, "normalized", !a->special);
-        // its text is what decoding shows, unless it looks like disguised bytes throughout
-        tk_buf raw = tk_buf_make(TK_LIMIT_TOKEN_BYTES);
-        bool plain = !(t->byte_level && byte_level_undo(a->text.s, a->text.len, &raw));
-        t->token[id] = plain ? a->text : tok_keep(t, tk_buf_str(&raw), raw.len);
-        if (t->token[id].s == NULL) t->token[id] = a->text;
         t->kind[id] = a->special ? TK_TOKEN_CONTROL : TK_TOKEN_USER;
-        tk_buf_free(&raw);
+        show_added(t, a);
         if (!a->normalized || t->n_norm == 0) continue;
         tk_buf norm = tk_buf_make(TK_LIMIT_TOKEN_BYTES * 4);
         if (tok_normalize(t, a->text.s, a->text.len, &norm))
@@ -427,6 +448,7 @@ static tk_status read_added(loader *l, const json_t *list)
         tk_buf_free(&norm);
         if (a->text.s == NULL)
             return tk_fail(l->err, TK_NOMEM, "%s: no memory for added tokens", t->where);
+        show_added(t, a);
     }
     return TK_OK;
 }
@@ -491,6 +513,8 @@ static tk_status read_all(loader *l, const json_t *j)
                       read_pre_tokenizer, 0));
     TK_TRY(read_steps(l, json_object_get(j, "decoder"), "decoders", t->dec, &t->n_dec, read_decoder,
                       0));
+    const json_t *decoder = json_object_get(j, "decoder");
+    t->join_spaces = decoder == NULL || json_is_null(decoder);
     t->byte_level = uses_byte_level(t);
     TK_TRY(read_model(l, json_object_get(j, "model"), added));
     TK_TRY(read_added(l, added));
@@ -555,7 +579,10 @@ static int32_t special_id(const tk_tokenizer *t, const char *name)
     if (text == NULL) return -1;
     int32_t id = tk_tokenizer_find(t, text, strlen(text));
     uint64_t plain;
-    return id < 0 && tk_map_get(t->by_text, text, strlen(text), &plain) ? (int32_t)plain : id;
+    if (id < 0 && (tk_map_get(t->by_text, text, strlen(text), &plain) ||
+                   tk_map_get(t->odd, text, strlen(text), &plain)))
+        id = (int32_t)plain;
+    return id;
 }
 
 // Llama's class makes its own post-processor from these two, whatever tokenizer.json says.

@@ -56,7 +56,8 @@ typedef struct step {
     bool invert;
     bool add_prefix_space;  // byte level
     bool left, right;       // strip (normalizer)
-    int start, stop;        // strip (decoder): how many at either end
+    int start;              // strip (decoder): how many at the beginning
+    bool fused;             // decoder: works on the whole text, not on each token
     prepend_scheme prepend; // metaspace
     bool split;             // metaspace
 } step;
@@ -89,6 +90,8 @@ struct tk_tokenizer {
     tk_str *token;   // [n_vocab] raw bytes (byte level) or text; s NULL = no such id
     uint8_t *kind;   // [n_vocab] tk_token_kind
     tk_map *by_text; // ordinary tokens -> id
+    tk_map
+        *odd; // byte level: those that are no disguised bytes, by their text; no input spells them
     bool byte_level; // symbols are bytes
     bool by_score;   // SentencePiece: merges by score of the result
     float *score;
@@ -100,7 +103,8 @@ struct tk_tokenizer {
     int n_norm, n_pre, n_dec;
     added_token *added;
     int n_added;
-    added_set raw, normal, raw_plain;              // raw_plain: raw without special ones
+    bool join_spaces; // decoding without a decoder
+    added_set raw, normal;
     int32_t before[MAX_AROUND], after[MAX_AROUND]; // what the post-processor puts around a text
     int n_before, n_after;
     int32_t bos, eos;
@@ -132,9 +136,20 @@ void pair_map_free(pair_map *m);
 // added.c
 void added_set_fill(tk_tokenizer *t);
 void added_set_free(added_set *s);
-// The first match in s at or after from: its token, [*begin, *end) as cut out; NULL = none.
+// The first match in s at or after from: its token, [*begin, *end) as cut out; NULL = none. no_special: special
+// ones stay in the text.
 const added_token *added_find(const added_set *set, const char *s, size_t len, size_t from,
-                              size_t *begin, size_t *end);
+                              bool no_special, size_t *begin, size_t *end);
+bool tok_is_space(uint32_t cp); // Unicode's White_Space
+// decode.c: what the decoders remember from token to token
+typedef struct decoding {
+    bool begun;           // a token has been shown
+    int strip[MAX_STEPS]; // how many characters each fused strip may still take away
+} decoding;
+void tok_decoding_begin(const tk_tokenizer *t, decoding *d);
+// Appends a token's bytes. Decoders work token by token but for those after a Fuse.
+void tok_decode_token(const tk_tokenizer *t, decoding *d, int32_t id, tk_buf *out);
+bool tok_is_shown(const tk_tokenizer *t, int32_t id, bool skip_special);
 // bytes.c: GPT-2's printable disguise of bytes
 bool byte_level_undo(const char *s, size_t len,
                      tk_buf *out); // false: some character is no disguised byte

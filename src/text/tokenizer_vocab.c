@@ -18,18 +18,29 @@
     ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"              \
     " ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
+enum { MAX_PATTERNS = 6 };
+enum { IGNORE_MERGES = 1, ADD_BOS = 2 }; // ADD_BOS: unless the file says otherwise
+
 static const struct {
     const char *names; // space-separated
-    const char *patterns[4];
-    bool ignore_merges;
+    const char *patterns[MAX_PATTERNS];
+    unsigned flags;
 } pres[] = {
-    {"gpt-2 gpt2 phi-2 jina-es jina-de mpt olmo jais", {GPT2}, false},
-    {"default", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}, false},
-    {"llama3 llama-v3 llama-bpe falcon3 pixtral", {WORDS_CI "\\p{N}{1,3}" TAIL}, true},
-    {"dbrx smaug-bpe chatglm-bpe glm4", {WORDS_CI "\\p{N}{1,3}" TAIL}, false},
-    {"qwen2 deepseek-r1-qwen stablelm2 megrez", {WORDS_CI "\\p{N}" TAIL}, false},
-    {"smollm starcoder refact command-r codeshell exaone", {"\\p{N}", GPT2}, false},
-    {"deepseek-v3 hunyuan-dense", {"\\p{N}{1,3}", CJK, DEEPSEEK3}, false},
+    {"gpt-2 gpt2 phi-2 jina-es jina-de mpt olmo jais trillion exaone4", {GPT2}, 0},
+    {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}, 0},
+    {"llama3 llama-v3 llama-bpe falcon3 pixtral",
+     {WORDS_CI "\\p{N}{1,3}" TAIL},
+     IGNORE_MERGES | ADD_BOS},
+    {"glm4 glm5", {WORDS_CI "\\p{N}{1,3}" TAIL}, IGNORE_MERGES},
+    {"dbrx smaug-bpe chatglm-bpe", {WORDS_CI "\\p{N}{1,3}" TAIL}, 0},
+    {"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}, 0},
+    {"qwen35",
+     {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}|"
+      " ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+     0},
+    {"qwen2 deepseek-r1-qwen stablelm2 megrez", {WORDS_CI "\\p{N}" TAIL}, 0},
+    {"smollm starcoder refact command-r codeshell exaone", {"\\p{N}", GPT2}, 0},
+    {"deepseek-v3 hunyuan-dense", {"\\p{N}{1,3}", CJK, DEEPSEEK3}, 0},
     {"deepseek-llm",
      {"[\\r\\n]",
       "\\s?[A-Za-z\\x{00b5}\\x{00c0}-\\x{00d6}\\x{00d8}-\\x{00f6}\\x{00f8}-\\x{01ba}\\x{01bc}-\\x{"
@@ -58,27 +69,27 @@ static const struct {
       "-\\x{10cb2}"
       "\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}]+",
       "\\s?[!-/"
-      ":-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+|\\s+$",
-      "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+|\\p{N}+"},
-     false},
+      ":-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
+      "\\s+$", "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+|\\p{N}+"},
+     0},
     {"deepseek-coder",
      {"[\\r\\n]", "\\s?\\p{L}+|\\s?\\p{P}+",
       "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}"},
-     false},
+     0},
     {"tekken",
      {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^"
       "\\r\\n\\p{L}\\p{N}]?"
       "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| "
       "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|"
       "\\s+(?!\\S)|\\s+"},
-     true},
+     IGNORE_MERGES | ADD_BOS},
     {"gpt-4o llama4",
      {"[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?"
       "i:'s|'t|'re|'ve|'m|'ll|'d)?|"
       "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?"
       "i:'s|'t|'re|'ve|'m|'ll|'d)?|"
       "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
-     false},
+     0},
 };
 
 static bool in_list(const char *list, const char *word)
@@ -93,13 +104,14 @@ static bool in_list(const char *list, const char *word)
     return false;
 }
 
-static tk_status set_pre(tk_tokenizer *t, const char *name, tk_err *err)
+static tk_status set_pre(tk_tokenizer *t, const char *name, bool *add_bos, tk_err *err)
 {
     if (name == NULL || *name == 0) name = "default";
     for (size_t i = 0; i < TK_COUNT(pres); i++) {
         if (!in_list(pres[i].names, name)) continue;
-        t->ignore_merges = pres[i].ignore_merges;
-        for (size_t k = 0; k < 4 && pres[i].patterns[k]; k++) {
+        t->ignore_merges = pres[i].flags & IGNORE_MERGES;
+        *add_bos = pres[i].flags & ADD_BOS;
+        for (size_t k = 0; k < MAX_PATTERNS && pres[i].patterns[k]; k++) {
             const char *p = pres[i].patterns[k];
             step *s = &t->pre[t->n_pre];
             *s = (step){.kind = PRE_SPLIT, .behavior = SPLIT_ISOLATED};
@@ -125,8 +137,8 @@ static tk_status fill_tokens(tk_tokenizer *t, const tk_vocab *v, tk_err *err)
             break;
         }
         tk_buf_clear(&raw);
-        if (t->byte_level && byte_level_undo(s.s, s.len, &raw))
-            s = (tk_str){tk_buf_str(&raw), raw.len};
+        bool odd = t->byte_level && !byte_level_undo(s.s, s.len, &raw);
+        if (t->byte_level && !odd) s = (tk_str){tk_buf_str(&raw), raw.len};
         t->token[i] = tok_keep(t, s.s, s.len);
         if (t->token[i].s == NULL)
             st = tk_fail(err, TK_NOMEM, "%s: no memory for the vocabulary", t->where);
@@ -134,25 +146,30 @@ static tk_status fill_tokens(tk_tokenizer *t, const tk_vocab *v, tk_err *err)
             t->kind[i] = kind >= TK_TOKEN_NORMAL && kind <= TK_TOKEN_BYTE ? kind : TK_TOKEN_NORMAL;
         // llama.cpp's map holds every token, the last of equal texts; ordinary text must not spell a control token
         if (st == TK_OK && (kind != TK_TOKEN_CONTROL && kind != TK_TOKEN_UNUSED))
-            tk_map_add(t->by_text, t->token[i].s, s.len, (uint64_t)i);
+            tk_map_add(odd ? t->odd : t->by_text, t->token[i].s, s.len, (uint64_t)i);
     }
     tk_buf_free(&raw);
     return st;
 }
 
+// Kinds that are cut out of the text before anything else sees it.
+static bool is_added(uint8_t kind)
+{
+    return kind == TK_TOKEN_CONTROL || kind == TK_TOKEN_USER || kind == TK_TOKEN_UNKNOWN;
+}
+
 static void fill_added(tk_tokenizer *t, const tk_vocab *v)
 {
     int n = 0;
-    for (int32_t i = 0; i < v->n_token; i++)
-        n += t->kind[i] == TK_TOKEN_CONTROL || t->kind[i] == TK_TOKEN_USER;
+    for (int32_t i = 0; i < v->n_token; i++) n += is_added(t->kind[i]);
     t->added = tk_alloc(((size_t)n + 1) * sizeof *t->added);
     for (int32_t i = 0; i < v->n_token; i++) {
-        if (t->kind[i] != TK_TOKEN_CONTROL && t->kind[i] != TK_TOKEN_USER) continue;
+        if (!is_added(t->kind[i])) continue;
         if (v->tokens[i].len == 0) continue;
         t->added[t->n_added++] =
             (added_token){.text = tok_keep(t, v->tokens[i].s, v->tokens[i].len),
                           .id = i,
-                          .special = t->kind[i] == TK_TOKEN_CONTROL};
+                          .special = t->kind[i] != TK_TOKEN_USER};
         if (t->added[t->n_added - 1].text.s == NULL) t->n_added--;
     }
 }
@@ -196,15 +213,17 @@ static void set_spm_steps(tk_tokenizer *t, const tk_vocab *v)
     const tk_str bar = {"\xE2\x96\x81", 3};
     t->by_score = true;
     t->byte_fallback = true;
-    // llama.cpp puts the space before every stretch of text, also after a control token
-    t->pre[t->n_pre++] = (step){
-        .kind = PRE_METASPACE, .text = bar, .prepend = prefix ? PREPEND_ALWAYS : PREPEND_NEVER};
+    // llama.cpp puts the space before every stretch of text, also after a control token, also when the stretch
+    // begins with one
+    if (prefix) t->norm[t->n_norm++] = (step){.kind = NORM_PREPEND, .with = bar};
+    t->norm[t->n_norm++] = (step){.kind = NORM_REPLACE, .text = {" ", 1}, .with = bar};
     t->dec[t->n_dec++] = (step){.kind = DEC_REPLACE, .text = bar, .with = {" ", 1}};
     t->dec[t->n_dec++] = (step){.kind = DEC_BYTE_FALLBACK};
-    if (prefix) t->dec[t->n_dec++] = (step){.kind = DEC_STRIP, .text = {" ", 1}, .start = 1};
+    if (prefix)
+        t->dec[t->n_dec++] = (step){.kind = DEC_STRIP, .text = {" ", 1}, .start = 1, .fused = true};
 }
 
-static void set_specials(tk_tokenizer *t, const tk_vocab *v)
+static void set_specials(tk_tokenizer *t, const tk_vocab *v, bool add_bos)
 {
     const struct {
         const char *name;
@@ -220,8 +239,8 @@ static void set_specials(tk_tokenizer *t, const tk_vocab *v)
     t->bos = v->bos < v->n_token ? v->bos : -1;
     t->eos = v->eos < v->n_token ? v->eos : -1;
     t->unk = v->unk < v->n_token ? v->unk : -1;
-    bool spm = t->by_score;
-    if ((v->add_bos < 0 ? spm : v->add_bos) && t->bos >= 0) t->before[t->n_before++] = t->bos;
+    if ((v->add_bos < 0 ? add_bos : v->add_bos > 0) && t->bos >= 0)
+        t->before[t->n_before++] = t->bos;
     if (v->add_eos > 0 && t->eos >= 0) t->after[t->n_after++] = t->eos;
 }
 
@@ -238,10 +257,11 @@ tk_status tk_tokenizer_open_vocab(const tk_vocab *v, const char *where, tk_token
                      where, v->model);
         goto done;
     }
+    bool add_bos = llama; // what the vocabulary's kind does by itself
     t->byte_level = gpt2;
     TK_TRY(tok_set_size(t, v->n_token, err));
     if (gpt2)
-        TK_TRY(set_pre(t, v->pre, err));
+        TK_TRY(set_pre(t, v->pre, &add_bos, err));
     else
         set_spm_steps(t, v);
     TK_TRY(fill_tokens(t, v, err));
@@ -256,7 +276,7 @@ tk_status tk_tokenizer_open_vocab(const tk_vocab *v, const char *where, tk_token
         TK_TRY(fill_merges(t, v, err));
     }
     fill_added(t, v);
-    set_specials(t, v);
+    set_specials(t, v, add_bos);
     TK_TRY(tok_finish(t, err));
     *out = t;
     t = NULL;

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers_parity import probe
 
 ALPHABET = "abAB .,!?'\n\t1250_é\u0301\u00e0ﬁ½²▁\u3000\u00a0你好😀<>sS-\u0130Σß"
-WORDS = ["<s>", "</s>", "<tok>", "ab", "<TOK>", "[X]", "  ", "\r\n", "a.b", "¡", "٣", "‿", "\u200d", "\u0085", "É", "ab ab"]
+WORDS = ["<s>", "</s>", "<tok>", "ab", "<TOK>", "[X]", "  ", "\r\n", "a.b", "¡", "٣", "‿", "\u200d", "\u0085", "É", "ab ab", "\u32ff", "e\u08ca\u0327", "\U0001fbf8"]
 
 
 def disguise():

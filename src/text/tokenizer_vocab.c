@@ -238,7 +238,8 @@ static void set_specials(tk_tokenizer *t, const tk_vocab *v, bool add_bos)
     }
     t->bos = v->bos < v->n_token ? v->bos : -1;
     t->eos = v->eos < v->n_token ? v->eos : -1;
-    t->unk = v->unk < v->n_token ? v->unk : -1;
+    // byte-level vocabularies have every byte; where one is missing llama.cpp leaves it out, whatever the file names
+    t->unk = t->by_score && v->unk < v->n_token ? v->unk : -1;
     if ((v->add_bos < 0 ? add_bos : v->add_bos > 0) && t->bos >= 0)
         t->before[t->n_before++] = t->bos;
     if (v->add_eos > 0 && t->eos >= 0) t->after[t->n_after++] = t->eos;

@@ -81,6 +81,10 @@ static tk_status read_steps(loader *l, const json_t *j, const char *list_key, st
         return tk_fail(l->err, TK_BAD_INPUT, "%s: more than %d steps", l->t->where, MAX_STEPS);
     steps[*n] = (step){0};
     tk_status st = read(l, j, &steps[*n]);
+    if (st != TK_OK) { // a step that is not counted is freed by nobody else
+        pcre2_code_free(steps[*n].re);
+        steps[*n].re = NULL;
+    }
     if (st == TK_OK && (int)steps[*n].kind >= 0) (*n)++;
     return st;
 }

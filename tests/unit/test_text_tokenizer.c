@@ -342,6 +342,9 @@ static void broken_tokenizers_are_refused_by_their_story(void **state)
            "\"Isolated\"},"
            "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
            TK_BAD_INPUT, "does not compile");
+    refuse("{\"pre_tokenizer\":{\"type\":\"Punctuation\",\"behavior\":\"Contig-ous\"},"
+           "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+           TK_BAD_INPUT, "unknown split behavior \"Contig-ous\"");
     refuse("{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":"
            "\"Replace\","
            "\"pattern\":{\"String\":\"ab\"},\"content\":\"c\"}]},"

@@ -34,7 +34,9 @@ tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)
 # where `demo` is: the source tree, else the installed copy
 include(GNUInstallDirs)
 set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
-  "TK_DEMO_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/demo\"")
+  "TK_DEMO_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/demo\""
+  "TK_CONFIGS_DIR=\"${PROJECT_SOURCE_DIR}/models/configs\""
+  "TK_CONFIGS_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/configs\"")
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD

@@ -17,6 +17,13 @@
 #define TK_DEMO_INSTALLED "/usr/local/share/tokamak/models/demo"
 #endif
 
+#ifndef TK_CONFIGS_DIR
+#define TK_CONFIGS_DIR "models/configs"
+#endif
+#ifndef TK_CONFIGS_INSTALLED
+#define TK_CONFIGS_INSTALLED "/usr/local/share/tokamak/models/configs"
+#endif
+
 char *tk_locate_hub_cache(void)
 {
     const char *cache = getenv("HF_HUB_CACHE"), *home = getenv("HF_HOME");
@@ -98,4 +105,22 @@ tk_status tk_locate(const char *model, char **path, tk_err *err)
     size_t len = strcspn(model, "@");
     if (len > 0 && is_repo_name(model, len)) return locate_pulled(model, len, path, err);
     return tk_fail(err, TK_IO, "\"%s\" does not exist", model);
+}
+
+tk_status tk_locate_config(const char *config, char **path, tk_err *err)
+{
+    static const char *const dirs[] = {TK_CONFIGS_DIR, TK_CONFIGS_INSTALLED};
+    if (access(config, F_OK) == 0) {
+        *path = tk_file_is_dir(config) ? tk_file_join(config, "config.json") : tk_strdup(config);
+        return TK_OK;
+    }
+    for (size_t i = 0; i < TK_COUNT(dirs) && tk_file_name_is_inside(config); i++) {
+        *path = tk_asprintf("%s/%s.json", dirs[i], config);
+        if (tk_file_exists(*path)) return TK_OK;
+        tk_free(*path);
+    }
+    *path = NULL;
+    return tk_fail(err, TK_IO,
+                   "\"%s\" is no config.json, no folder and none of the shapes in \"%s\" or \"%s\"",
+                   config, TK_CONFIGS_DIR, TK_CONFIGS_INSTALLED);
 }

@@ -11,4 +11,8 @@ tk_status tk_locate(const char *model, char **path, tk_err *err);
 // The hub's cache folder, in new memory.
 char *tk_locate_hub_cache(void);
 
+// config.json's text for CONFIG: a file, a folder with config.json in it, or the name of a shape that comes
+// with the program (models/configs). *path in new memory.
+tk_status tk_locate_config(const char *config, char **path, tk_err *err);
+
 #endif

@@ -48,7 +48,20 @@ bool tk_build_has(tk_build *b, tk_name name)
 {
     char full[256];
     spell(b, name, 0, full);
-    return tk_ckpt_has(b->ckpt, full);
+    // a plan has what a snapshot can have; in GGUF it takes kv_b in its two halves and no MTP layer
+    return b->ckpt ? tk_ckpt_has(b->ckpt, full) : !b->p->cfg.is_gguf;
+}
+
+// One matrix by its full name; experts of a GGUF file are slice i of n.
+static tk_status bind(const tk_build *b, const char *full, int n, int i, int64_t n_out,
+                      int64_t n_in, tk_matrix *m)
+{
+    if (b->ckpt == NULL) {
+        *m = (tk_matrix){.n_out = n_out, .n_in = n_in, .scale_global = 1};
+        return TK_OK;
+    }
+    return n > 0 ? tk_ckpt_matrix_slice(b->ckpt, full, n, i, n_out, n_in, m, b->err)
+                 : tk_ckpt_matrix(b->ckpt, full, n_out, n_in, m, b->err);
 }
 
 int32_t tk_build_matrix(tk_build *b, tk_name name, tk_weight_role role, int64_t n_out, int64_t n_in)
@@ -57,7 +70,7 @@ int32_t tk_build_matrix(tk_build *b, tk_name name, tk_weight_role role, int64_t 
     char full[256];
     tk_matrix m;
     spell(b, name, 0, full);
-    b->st = tk_ckpt_matrix(b->ckpt, full, n_out, n_in, &m, b->err);
+    b->st = bind(b, full, 0, 0, n_out, n_in, &m);
     return b->st == TK_OK ? add_weight(b, full, role, &m) : -1;
 }
 
@@ -73,9 +86,7 @@ int32_t tk_build_experts(tk_build *b, tk_name name, int n_expert, int64_t n_out,
         char full[256];
         tk_matrix m;
         spell(b, name, e, full);
-        b->st = b->p->cfg.is_gguf
-                    ? tk_ckpt_matrix_slice(b->ckpt, full, n_expert, e, n_out, n_in, &m, b->err)
-                    : tk_ckpt_matrix(b->ckpt, full, n_out, n_in, &m, b->err);
+        b->st = bind(b, full, b->p->cfg.is_gguf ? n_expert : 0, e, n_out, n_in, &m);
         if (b->st == TK_OK) add_weight(b, full, TK_ROLE_EXPERT, &m);
     }
     return first;

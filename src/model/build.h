@@ -8,7 +8,7 @@
 
 typedef struct tk_build {
     tk_program *p;
-    const tk_ckpt *ckpt;
+    const tk_ckpt *ckpt; // NULL: a plan, every weight is taken as the config has it, without data
     tk_err *err;
     tk_status st;
     bool in_mtp; // operations go to mtp_ops, weights are marked

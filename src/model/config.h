@@ -90,6 +90,10 @@ typedef struct tk_config {
 // TK_UNSUPPORTED names an unknown architecture; TK_BAD_INPUT a value that is missing or out of range.
 tk_status tk_config_read(const tk_ckpt *ckpt, tk_config *out, tk_err *err);
 
+// The same from the object of a config.json and (or NULL) of a generation_config.json; where names them.
+tk_status tk_config_read_json(const json_t *config, const json_t *generation, const char *where,
+                              tk_config *out, tk_err *err);
+
 // Rotation table for positions [0, n_dim/2): inverse frequencies (float32, as transformers computes them),
 // and the factor on cos and sin.
 void tk_rope_frequencies(const tk_rope *r, float *inv_freq /* [n_dim/2] */, float *attn_factor);

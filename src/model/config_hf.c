@@ -242,9 +242,11 @@ static tk_status family_of(const char *type, tk_config *c, const char *where, tk
                    where, type);
 }
 
-tk_status tk_config_read_hf(const tk_ckpt *ckpt, tk_config *c, tk_err *err)
+tk_status tk_config_read_json(const json_t *config, const json_t *generation, const char *where,
+                              tk_config *c, tk_err *err)
 {
-    reader r = {.cfg = tk_ckpt_config(ckpt), .where = tk_ckpt_path(ckpt), .err = err, .st = TK_OK};
+    reader r = {.cfg = config, .where = where, .err = err, .st = TK_OK};
+    memset(c, 0, sizeof *c);
     if (r.cfg == NULL) return tk_fail(err, TK_BAD_INPUT, "%s: there is no config.json", r.where);
     const char *type = get_str(&r, r.cfg, "model_type", "");
     if (r.st == TK_OK) r.st = family_of(type, c, r.where, err);
@@ -267,7 +269,12 @@ tk_status tk_config_read_hf(const tk_ckpt *ckpt, tk_config *c, tk_err *err)
     if (r.st == TK_OK) read_attention(&r, c);
     if (r.st == TK_OK && c->family >= TK_FAMILY_QWEN3_MOE) read_moe(&r, c);
     if (r.st == TK_OK) read_layers_with_experts(&r, c);
-    const json_t *gen = tk_ckpt_generation_config(ckpt);
-    read_eos(&r, gen && tk_json_get(gen, "eos_token_id") ? gen : r.cfg, c);
+    read_eos(&r, generation && tk_json_get(generation, "eos_token_id") ? generation : r.cfg, c);
     return r.st;
+}
+
+tk_status tk_config_read_hf(const tk_ckpt *ckpt, tk_config *c, tk_err *err)
+{
+    return tk_config_read_json(tk_ckpt_config(ckpt), tk_ckpt_generation_config(ckpt),
+                               tk_ckpt_path(ckpt), c, err);
 }

@@ -31,6 +31,25 @@ tk_status tk_program_build(const tk_ckpt *ckpt, tk_program **out, tk_err *err)
     return TK_OK;
 }
 
+tk_status tk_program_plan(const tk_config *cfg, tk_program **out, tk_err *err)
+{
+    *out = NULL;
+    tk_program *p = tk_alloc(sizeof *p);
+    tk_build b = {.p = p, .ckpt = NULL, .err = err, .st = TK_OK, .layer = -1};
+    p->cfg = *cfg;
+    p->rope_freq_weight = -1;
+    if (p->cfg.mla.kv_lora > 0)
+        tk_build_deepseek(&b);
+    else
+        tk_build_llama(&b);
+    if (b.st != TK_OK) {
+        tk_program_free(p);
+        return b.st;
+    }
+    *out = p;
+    return TK_OK;
+}
+
 void tk_program_free(tk_program *p)
 {
     if (p == NULL) return;

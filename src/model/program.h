@@ -111,6 +111,9 @@ typedef struct tk_program {
 // Builds and binds the program of a checkpoint: every weight is found, its shape and type checked against
 // the config; nothing is read but headers and scales. Free with tk_program_free.
 tk_status tk_program_build(const tk_ckpt *ckpt, tk_program **out, tk_err *err);
+// The program of a config without a checkpoint: names, roles and shapes of every weight, m.data NULL. It can
+// be listed, not run. cfg->is_gguf chooses the names.
+tk_status tk_program_plan(const tk_config *cfg, tk_program **out, tk_err *err);
 void tk_program_free(tk_program *p); // NULL is fine
 
 const char *tk_op_name(tk_op_kind k);

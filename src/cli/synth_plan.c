@@ -3,6 +3,7 @@
 // (tk_program_plan), so there is no second table of them; here each weight gets its stored type.
 #include "cli/synth.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -220,6 +221,11 @@ tk_status tk_synth_plan_make(const tk_config *cfg, const char *dtype, uint64_t s
     *out = (tk_synth_plan){0};
     tk_program *p = NULL;
     tk_status st;
+    int64_t n_expert = 3 * (int64_t)cfg->moe.n_expert * (cfg->n_layer + cfg->n_mtp);
+    if (n_expert > TK_LIMIT_TENSORS)
+        return tk_fail(err, TK_NOMEM,
+                       "%lld matrices of experts are more than the %u that a file may have",
+                       (long long)n_expert, TK_LIMIT_TENSORS);
     TK_TRY(tk_program_plan(cfg, &p, err));
     planner pl = {.out = out, .p = p, .dtype = dtype, .seed = seed, .err = err};
     for (int32_t i = 0; i < p->n_weight; i++) {

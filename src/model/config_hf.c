@@ -199,6 +199,10 @@ static void read_attention(reader *r, tk_config *c)
                         "%s: %d heads, %d key-value heads, %d rotated dimensions do not "
                         "fit together",
                         r->where, c->n_head, c->n_kv_head, c->rope.n_dim);
+    int64_t width = (int64_t)c->n_head * TK_MAX(c->d_head, c->mla.d_nope + c->mla.d_v);
+    if (r->st == TK_OK && width > TK_LIMIT_WIDTH) // products of these are ints from here on
+        r->st = tk_fail(r->err, TK_BAD_INPUT, "%s: %d heads of %d are wider than %d", r->where,
+                        c->n_head, c->d_head, TK_LIMIT_WIDTH);
     c->attn_scale = 1 / sqrt((double)c->d_head);
     if (mla && c->rope.kind == TK_ROPE_YARN && c->rope.mscale_all_dim > 0 && c->rope.factor > 1) {
         double m = 0.1 * c->rope.mscale_all_dim * log(c->rope.factor) +

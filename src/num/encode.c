@@ -156,7 +156,7 @@ uint8_t tk_e2m1_from_f32(float x)
 {
     static const float edge[7] = {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5};
     float a = fabsf(x);
-    uint8_t c = 0;
+    unsigned c = 0;
     for (int i = 0; i < 7; i++) c += a > edge[i] || (i % 2 == 1 && a == edge[i]);
     return (uint8_t)(c | (x < 0 ? 8 : 0));
 }

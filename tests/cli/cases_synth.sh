@@ -68,6 +68,10 @@ echo '[1]' >"$s/list.json"
 expect "a config that is no object" 3 '' 'not a JSON object' -- synth "$s/list.json" -o "$s/n"
 sed 's/"vocab_size": 320/"vocab_size": 99/' "$s/llama.json" >"$s/small.json"
 expect "a vocabulary that cannot hold the bytes" 3 '' 'vocabulary of 99 is too small' -- synth "$s/small.json" -q -o "$s/n"
+sed 's/"num_attention_heads": 4/"num_attention_heads": 4096, "head_dim": 1048576/' "$s/llama.json" >"$s/wide.json"
+expect "heads whose product is no width" 3 '' '4096 heads of 1048576 are wider than' -- synth "$s/wide.json" -q -o "$s/n"
+sed 's/"n_routed_experts": 8/"n_routed_experts": 4096/; s/"num_hidden_layers": 3/"num_hidden_layers": 900/' "$s/deepseek.json" >"$s/many.json"
+expect "more experts than a file may have" 4 '' '11071488 matrices of experts' -- synth "$s/many.json" -q -o "$s/n"
 expect "an output folder's folder that is not there" 3 '' 'cannot make' -- synth "$s/llama.json" -q -o "$s/no/n.gguf"
 # a file-size limit stands for the full disk: SIGXFSZ is ignored so that the program sees the error
 (

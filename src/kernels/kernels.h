@@ -10,7 +10,9 @@
 
 #include "base/status.h"
 #include "num/matrix.h"
+#include "num/packed.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +56,30 @@
 // Writes n floats as a cache row (F32: copy, BF16: round to nearest even).
 #define TK_FN_KV_STORE(name) void name(const float *x, int n, void *row)
 
+// Activations on their way into packed weights. Integer forms meet them as 16-bit integers, one scale a
+// group of 32 and its sums by halves: rounding to a 32,767th of the group's largest value is 200 times finer than the weights'
+// own. The others take the floats.
+typedef struct tk_act {
+    const float *f;     // row t begins at f + t * ld
+    int64_t ld;         // at least n_in
+    const int16_t *q;   // [n_tok][n_group * 32]; value = q * scale
+    const float *scale; // [n_tok][n_group]
+    const int32_t *sum; // [n_tok][n_group * 2], of sixteen q each
+    int64_t n_group;    // ceil(n_in / 32)
+} tk_act;
+
+// One row of n floats to ceil(n / 32) groups; missing columns are 0. A group with a NaN or an infinity gets a
+// NaN scale, so that it is not lost.
+#define TK_FN_QUANTISE(name)                                                                       \
+    void name(const float *x, int64_t n, int16_t *q, float *scale, int32_t *sum)
+
+// y[t * ldy + i] = W[panel0 * 16 + i] . x[index ? index[t] : t], for t < n_tok and the rows i of n_panel panels
+// (as many as W has). One slot a form of packing. A value has one order of summation, whatever n_tok,
+// n_panel and the instruction set.
+#define TK_FN_GEMM(name)                                                                           \
+    void name(const tk_packed *w, int64_t panel0, int n_panel, const tk_act *x,                    \
+              const int32_t *index, int n_tok, float *y, int64_t ldy)
+
 typedef TK_FN_DECODE((*tk_decode_fn));
 typedef TK_FN_MM((*tk_mm_fn));
 typedef TK_FN_RMSNORM((*tk_rmsnorm_fn));
@@ -64,6 +90,8 @@ typedef TK_FN_EXP_SUM((*tk_exp_sum_fn));
 typedef TK_FN_KV_SCORES((*tk_kv_scores_fn));
 typedef TK_FN_KV_MIX((*tk_kv_mix_fn));
 typedef TK_FN_KV_STORE((*tk_kv_store_fn));
+typedef TK_FN_QUANTISE((*tk_quantise_fn));
+typedef TK_FN_GEMM((*tk_gemm_fn));
 
 typedef enum tk_kv_dtype { TK_KV_F32, TK_KV_BF16, TK_KV_DTYPE_COUNT } tk_kv_dtype;
 
@@ -82,7 +110,15 @@ typedef struct tk_kernels {
     tk_kv_scores_fn kv_scores[TK_KV_DTYPE_COUNT];
     tk_kv_mix_fn kv_mix[TK_KV_DTYPE_COUNT];
     tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];
+    tk_quantise_fn quantise;
+    tk_gemm_fn gemm[TK_PACK_COUNT]; // [TK_PACK_NONE] is NULL
 } tk_kernels;
+
+// Whether a form meets 16-bit activations (else floats).
+static inline bool tk_pack_is_int(tk_pack kind)
+{
+    return kind != TK_PACK_BF16 && kind != TK_PACK_FP8;
+}
 
 // The table for instruction sets up to `highest`, of those the machine has and TOKAMAK_CPU allows. Never
 // fails: ref is always there. TOKAMAK_CPU=ref|avx2|avx512|amx (amx counts as avx512 until it has kernels).

@@ -7,8 +7,7 @@
 // have a relative error below 4e-7 (kernels/tmpl/math_tmpl.h); their argument stops at 88, so silu of less
 // than -88 is below 1e-34 instead of below 1e-37.
 #include "base/clock.h"
-#include "base/rng.h"
-#include "kernels/kernels.h"
+#include "kcheck.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,12 +18,11 @@
 
 enum { POISON = 16 };
 
-static tk_rng rng = {.state = 20261124};
+tk_rng rng = {.state = 20261124};
 static int n_passed, n_failed;
 static const char *filter;
 
-// n floats that end where a page that cannot be touched begins.
-static float *guarded(size_t n)
+float *guarded(size_t n)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE),
            bytes = (n * sizeof(float) + page - 1) / page * page;
@@ -40,26 +38,26 @@ static float noise(void)
     return kind == 0 ? 0 : kind == 1 ? x * 1e-38f : kind == 2 ? x * 100 : x;
 }
 
-static float *fill(float *p, size_t n)
+float *fill(float *p, size_t n)
 {
     for (size_t i = 0; i < n; i++) p[i] = noise();
     return p;
 }
 
-static void row(const char *op, tk_isa isa, bool ok)
+void row(const char *op, tk_isa isa, bool ok)
 {
     *(ok ? &n_passed : &n_failed) += 1;
     printf("%-28s %-7s %s\n", op, tk_isa_name(isa), ok ? "ok" : "MISMATCH");
 }
 
-static bool wanted(const char *op)
+bool wanted(const char *op)
 {
     return filter == NULL || strstr(op, filter) != NULL;
 }
 
 static const float mark = -123456.75f;
 
-static bool near(float a, float b, double bound)
+bool near(float a, float b, double bound)
 {
     return a == b || fabs((double)a - b) <= bound || (isnan(a) && isnan(b));
 }
@@ -206,8 +204,7 @@ static void check_cache(const tk_kernels *k, const tk_kernels *ref, tk_isa isa)
     }
 }
 
-// A random matrix of the format: any bytes are a weight, but for NaN codes and infinite halves.
-static void random_codes(uint8_t *p, size_t n, tk_dtype t)
+void random_codes(uint8_t *p, size_t n, tk_dtype t)
 {
     for (size_t i = 0; i < n; i++) {
         p[i] = (uint8_t)tk_rng_u64(&rng);
@@ -330,12 +327,15 @@ int main(int argc, char **argv)
         if ((int)k.isa != isa) continue; // this machine does not have it
         if (timing) {
             bench(&k, k.isa);
+            bench_gemm(&k);
             continue;
         }
         check_mm(&k, k.isa);
         check_rows(&k, &ref, k.isa);
         check_cache(&k, &ref, k.isa);
         check_decode(&k, k.isa);
+        check_quantise(&k, &ref);
+        check_gemm(&k, &ref);
     }
     if (timing) return 0;
     printf("%d passed, %d failed\n", n_passed, n_failed);

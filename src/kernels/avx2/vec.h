@@ -151,6 +151,133 @@ static inline __m256 v_hi(v16 x)
     return x.b;
 }
 
+// Sixteen lanes of 32 bits, or as many pairs of 16-bit words.
+typedef struct w16 {
+    __m256i a, b;
+} w16;
+
+enum { GEMM_TOKS = 4, GEMM_PANELS = 2 }; // tokens of a tile; panels read at once for one token
+
+static inline w16 w_load(const void *p)
+{
+    const __m256i *q = p;
+    return (w16){_mm256_load_si256(q), _mm256_load_si256(q + 1)};
+}
+static inline w16 w_set(int32_t x)
+{
+    return (w16){_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+}
+static inline w16 w_and(w16 x, w16 y)
+{
+    return (w16){_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)};
+}
+static inline w16 w_or(w16 x, w16 y)
+{
+    return (w16){_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+#define w_srl(x, n) ((w16){_mm256_srli_epi16((x).a, n), _mm256_srli_epi16((x).b, n)})
+#define w_sll(x, n) ((w16){_mm256_slli_epi16((x).a, n), _mm256_slli_epi16((x).b, n)})
+#define w_sll32(x, n) ((w16){_mm256_slli_epi32((x).a, n), _mm256_slli_epi32((x).b, n)})
+// acc + the products of neighbouring words, summed in pairs
+static inline w16 w_dot(w16 acc, w16 w, w16 x)
+{
+    return (w16){_mm256_add_epi32(acc.a, _mm256_madd_epi16(w.a, x.a)),
+                 _mm256_add_epi32(acc.b, _mm256_madd_epi16(w.b, x.b))};
+}
+// each byte replaced by table[byte], bytes < 16
+static inline w16 w_look_up(__m128i table, w16 bytes)
+{
+    __m256i t = _mm256_broadcastsi128_si256(table);
+    return (w16){_mm256_shuffle_epi8(t, bytes.a), _mm256_shuffle_epi8(t, bytes.b)};
+}
+static inline v16 w_f32(w16 x)
+{
+    return (v16){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)};
+}
+static inline v16 w_as_f32(w16 x)
+{
+    return (v16){_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)};
+}
+// bytes (constant, signed) multiplied and summed in pairs: words
+static inline w16 w_times_bytes(w16 by, w16 bytes)
+{
+    return (w16){_mm256_maddubs_epi16(by.a, bytes.a), _mm256_maddubs_epi16(by.b, bytes.b)};
+}
+// Pairs of halves of lanes 0-7 and 8-15 as floats (two a lane), and the sums of such pairs as sixteen lanes.
+static inline v16 w_half_lo(w16 x)
+{
+    return (v16){_mm256_cvtph_ps(_mm256_castsi256_si128(x.a)),
+                 _mm256_cvtph_ps(_mm256_extracti128_si256(x.a, 1))};
+}
+static inline v16 w_half_hi(w16 x)
+{
+    return (v16){_mm256_cvtph_ps(_mm256_castsi256_si128(x.b)),
+                 _mm256_cvtph_ps(_mm256_extracti128_si256(x.b, 1))};
+}
+static inline __m256 sum_pairs(__m256 x, __m256 y)
+{
+    __m256d s = _mm256_castps_pd(_mm256_hadd_ps(x, y)); // x01 x23 y01 y23 | x45 x67 y45 y67
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(s, 0xD8));
+}
+static inline v16 v_sum_pairs(v16 lo, v16 hi)
+{
+    return (v16){sum_pairs(lo.a, lo.b), sum_pairs(hi.a, hi.b)};
+}
+static inline v16 v_set_pair(const float *p) // p[0] p[1] p[0] p[1] ...
+{
+    double d;
+    memcpy(&d, p, sizeof d);
+    __m256 x = _mm256_castpd_ps(_mm256_set1_pd(d));
+    return (v16){x, x};
+}
+// Half of 2^(c - 127): the exponent field, and for c < 2 the subnormals that they stand for.
+static inline __m256 e8m0_half8(const uint8_t *p)
+{
+    __m256i c = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    __m256i one = _mm256_set1_epi32(1);
+    __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), _mm256_min_epi32(c, one));
+    return _mm256_castsi256_ps(
+        _mm256_max_epi32(_mm256_slli_epi32(_mm256_sub_epi32(c, one), 23), tiny));
+}
+static inline v16 v_e8m0_half(const uint8_t *p)
+{
+    return (v16){e8m0_half8(p), e8m0_half8(p + 8)};
+}
+
+// The largest |x| of a and b by their bits (a NaN is larger than any number).
+static inline float v_abs_max(v16 a, v16 b)
+{
+    __m256i m = _mm256_set1_epi32(0x7FFFFFFF);
+    __m256i p = _mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(a.a), m),
+                                 _mm256_and_si256(_mm256_castps_si256(a.b), m));
+    __m256i q = _mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(b.a), m),
+                                 _mm256_and_si256(_mm256_castps_si256(b.b), m));
+    p = _mm256_max_epi32(p, q);
+    __m128i r = _mm_max_epi32(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1));
+    r = _mm_max_epi32(r, _mm_shuffle_epi32(r, 0x4E));
+    r = _mm_max_epi32(r, _mm_shuffle_epi32(r, 0xB1));
+    return _mm_cvtss_f32(_mm_castsi128_ps(r));
+}
+static inline int32_t sum_words(__m256i p)
+{
+    __m256i s = _mm256_madd_epi16(p, _mm256_set1_epi16(1));
+    __m128i r = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+    r = _mm_add_epi32(r, _mm_shuffle_epi32(r, 0x4E));
+    r = _mm_add_epi32(r, _mm_shuffle_epi32(r, 0xB1));
+    return _mm_cvtsi128_si32(r);
+}
+// a and b rounded to 32 words, and the sum of each sixteen.
+static inline void v_store_words(int16_t *to, v16 a, v16 b, int32_t sum[2])
+{
+    const v16 v[2] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        __m256i p = _mm256_packs_epi32(_mm256_cvtps_epi32(v[i].a), _mm256_cvtps_epi32(v[i].b));
+        p = _mm256_permute4x64_epi64(p, 0xD8);
+        _mm256_storeu_si256((__m256i *)(void *)(to + 16 * i), p);
+        sum[i] = sum_words(p);
+    }
+}
+
 #define TK_TMPL(name) name##_avx2
 #define TK_TMPL_FILL tk_kernels_fill_avx2
 

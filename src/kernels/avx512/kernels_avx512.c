@@ -10,4 +10,6 @@
 
 #include "kernels/tmpl/decode_tmpl.h"
 
+#include "kernels/tmpl/gemm_tmpl.h"
+
 #include "kernels/tmpl/fill_tmpl.h"

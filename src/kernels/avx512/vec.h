@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __m512 v16;
 
@@ -122,6 +123,104 @@ static inline __m256 v_lo(v16 a)
 static inline __m256 v_hi(v16 a)
 {
     return _mm512_extractf32x8_ps(a, 1);
+}
+
+// Sixteen lanes of 32 bits, or as many pairs of 16-bit words.
+typedef __m512i w16;
+
+enum { GEMM_TOKS = 8, GEMM_PANELS = 4 }; // tokens of a tile; panels read at once for one token
+
+static inline w16 w_load(const void *p)
+{
+    return _mm512_load_si512(p);
+}
+static inline w16 w_set(int32_t x)
+{
+    return _mm512_set1_epi32(x);
+}
+static inline w16 w_and(w16 x, w16 y)
+{
+    return _mm512_and_si512(x, y);
+}
+static inline w16 w_or(w16 x, w16 y)
+{
+    return _mm512_or_si512(x, y);
+}
+#define w_srl(x, n) _mm512_srli_epi16(x, n)
+#define w_sll(x, n) _mm512_slli_epi16(x, n)
+#define w_sll32(x, n) _mm512_slli_epi32(x, n)
+// acc + the products of neighbouring words, summed in pairs
+static inline w16 w_dot(w16 acc, w16 w, w16 x)
+{
+    return _mm512_dpwssd_epi32(acc, w, x);
+}
+// each byte replaced by table[byte], bytes < 16
+static inline w16 w_look_up(__m128i table, w16 bytes)
+{
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), bytes);
+}
+static inline v16 w_f32(w16 x)
+{
+    return _mm512_cvtepi32_ps(x);
+}
+static inline v16 w_as_f32(w16 x)
+{
+    return _mm512_castsi512_ps(x);
+}
+// bytes (constant, signed) multiplied and summed in pairs: words
+static inline w16 w_times_bytes(w16 by, w16 bytes)
+{
+    return _mm512_maddubs_epi16(by, bytes);
+}
+// Pairs of halves of lanes 0-7 and 8-15 as floats (two a lane), and the sums of such pairs as sixteen lanes.
+static inline v16 w_half_lo(w16 x)
+{
+    return _mm512_cvtph_ps(_mm512_castsi512_si256(x));
+}
+static inline v16 w_half_hi(w16 x)
+{
+    return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(x, 1));
+}
+static inline v16 v_sum_pairs(v16 lo, v16 hi)
+{
+    __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_add_ps(_mm512_permutex2var_ps(lo, even, hi), _mm512_permutex2var_ps(lo, odd, hi));
+}
+static inline v16 v_set_pair(const float *p) // p[0] p[1] p[0] p[1] ...
+{
+    int64_t d;
+    memcpy(&d, p, sizeof d);
+    return _mm512_castsi512_ps(_mm512_set1_epi64(d));
+}
+// Half of 2^(c - 127): the exponent field, and for c < 2 the subnormals that they stand for.
+static inline v16 v_e8m0_half(const uint8_t *p)
+{
+    __m512i c = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    __m512i one = _mm512_set1_epi32(1);
+    __m512i tiny = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), _mm512_min_epi32(c, one));
+    return _mm512_castsi512_ps(
+        _mm512_max_epi32(_mm512_slli_epi32(_mm512_sub_epi32(c, one), 23), tiny));
+}
+
+// The largest |x| of a and b by their bits (a NaN is larger than any number).
+static inline float v_abs_max(v16 a, v16 b)
+{
+    __m512i m = _mm512_set1_epi32(0x7FFFFFFF);
+    int32_t r = _mm512_reduce_max_epi32(_mm512_max_epi32(
+        _mm512_and_si512(_mm512_castps_si512(a), m), _mm512_and_si512(_mm512_castps_si512(b), m)));
+    float f;
+    memcpy(&f, &r, sizeof f);
+    return f;
+}
+// a and b rounded to 32 words, and the sum of each sixteen.
+static inline void v_store_words(int16_t *to, v16 a, v16 b, int32_t sum[2])
+{
+    __m512i p = _mm512_cvtps_epi32(a), q = _mm512_cvtps_epi32(b);
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi32_epi16(p));
+    _mm256_storeu_si256((__m256i *)(void *)(to + 16), _mm512_cvtepi32_epi16(q));
+    sum[0] = _mm512_reduce_add_epi32(p);
+    sum[1] = _mm512_reduce_add_epi32(q);
 }
 
 #define TK_TMPL(name) name##_avx512

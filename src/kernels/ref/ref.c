@@ -114,6 +114,52 @@ static TK_FN_KV_STORE(kv_store_bf16)
     for (int i = 0; i < n; i++) ((uint16_t *)row)[i] = tk_bf16_from_f32(x[i]);
 }
 
+static TK_FN_QUANTISE(quantise)
+{
+    for (int64_t k = 0; k < n; k += TK_GROUP, q += TK_GROUP) {
+        int len = (int)TK_MIN((int64_t)TK_GROUP, n - k);
+        float max = 0;
+        bool whole = true;
+        for (int i = 0; i < len; i++) {
+            max = fmaxf(max, fabsf(x[k + i]));
+            whole &= isfinite(x[k + i]) != 0;
+        }
+        float by = max >= 0x1p-100f ? 32767 / max : 0; // below, the reciprocal would not be finite
+        sum[0] = sum[1] = 0;
+        for (int i = 0; i < TK_GROUP; i++) {
+            q[i] = i < len && whole ? (int16_t)rintf(x[k + i] * by) : 0;
+            sum[i / 16] += q[i];
+        }
+        *scale++ = !whole ? NAN : by == 0 ? 0 : max / 32767;
+        sum += 2;
+    }
+}
+
+static float act_at(const tk_act *x, bool is_int, int64_t t, int64_t k)
+{
+    if (!is_int) return x->f[t * x->ld + k];
+    return (float)x->q[t * x->n_group * TK_GROUP + k] * x->scale[t * x->n_group + k / TK_GROUP];
+}
+
+static TK_FN_GEMM(gemm)
+{
+    bool is_int = tk_pack_is_int(w->kind);
+    int64_t row0 = panel0 * TK_PANEL_ROWS;
+    int n_row = (int)TK_MIN((int64_t)n_panel * TK_PANEL_ROWS, w->n_out - row0);
+    for (int t = 0; t < n_tok; t++)
+        for (int i = 0; i < n_row; i++) {
+            double sum = 0;
+            for (int64_t k = 0; k < w->n_in; k += TK_SUPER) {
+                float part[TK_SUPER];
+                int64_t n = TK_MIN((int64_t)TK_SUPER, w->n_in - k);
+                tk_packed_decode(w, row0 + i, k, n, part);
+                for (int64_t j = 0; j < n; j++)
+                    sum += (double)part[j] * act_at(x, is_int, index ? index[t] : t, k + j);
+            }
+            y[t * ldy + i] = (float)sum;
+        }
+}
+
 void tk_kernels_fill_ref(tk_kernels *k)
 {
     for (int i = 0; i < TK_DTYPE_COUNT; i++) k->decode[i] = decode;
@@ -129,4 +175,6 @@ void tk_kernels_fill_ref(tk_kernels *k)
     k->kv_mix[TK_KV_BF16] = kv_mix_bf16;
     k->kv_store[TK_KV_F32] = kv_store_f32;
     k->kv_store[TK_KV_BF16] = kv_store_bf16;
+    k->quantise = quantise;
+    for (int i = TK_PACK_NONE + 1; i < TK_PACK_COUNT; i++) k->gemm[i] = gemm;
 }

@@ -28,5 +28,15 @@ void TK_TMPL_FILL(tk_kernels *k)
     k->kv_scores[TK_KV_BF16] = TK_TMPL(kv_scores_bf16);
     k->kv_mix[TK_KV_F32] = TK_TMPL(kv_mix_f32);
     k->kv_mix[TK_KV_BF16] = TK_TMPL(kv_mix_bf16);
+    k->quantise = TK_TMPL(quantise);
+    k->gemm[TK_PACK_Q8] = TK_TMPL(gemm_q8);
+    k->gemm[TK_PACK_Q4] = TK_TMPL(gemm_q4);
+    k->gemm[TK_PACK_Q4M] = TK_TMPL(gemm_q4m);
+    k->gemm[TK_PACK_Q4K] = TK_TMPL(gemm_q4k);
+    k->gemm[TK_PACK_Q6K] = TK_TMPL(gemm_q6k);
+    k->gemm[TK_PACK_MX4] = TK_TMPL(gemm_mx4);
+    k->gemm[TK_PACK_NV4] = TK_TMPL(gemm_nv4);
+    k->gemm[TK_PACK_BF16] = TK_TMPL(gemm_bf16);
+    k->gemm[TK_PACK_FP8] = TK_TMPL(gemm_fp8);
     k->kv_store[TK_KV_BF16] = TK_TMPL(kv_store_bf16);
 }

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+// Packed weights times activations. The result may differ from the exact sum of the same operands by the
+// rounding of its additions and of the products of scales: (n / 8 + 16) * 2^-23 * sum |w x|. Every value must
+// come out the same bit for bit alone, among other tokens, panels and instruction sets.
+#include "kcheck.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct source {
+    const char *name;
+    tk_dtype type;
+    tk_scale_kind scale;
+    tk_dtype scale_type;
+    int block_out, block_in;
+} source;
+
+// Every form, from every type that packs to it.
+static const source sources[] = {
+    {"gemm q8 <- Q8_0", TK_DTYPE_Q8_0, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q8 <- Q5_0", TK_DTYPE_Q5_0, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q8 <- IQ4_NL", TK_DTYPE_IQ4_NL, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q4 <- Q4_0", TK_DTYPE_Q4_0, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q4m <- Q4_1", TK_DTYPE_Q4_1, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q4k <- Q4_K", TK_DTYPE_Q4_K, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q6k <- Q6_K", TK_DTYPE_Q6_K, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm mx4 <- MXFP4 (GGUF)", TK_DTYPE_MXFP4, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm mx4 <- MXFP4", TK_DTYPE_F4_E2M1, TK_SCALE_GROUP, TK_DTYPE_F8_E8M0, 1, 32},
+    {"gemm nv4 <- NVFP4", TK_DTYPE_F4_E2M1, TK_SCALE_GROUP, TK_DTYPE_F8_E4M3, 1, 16},
+    {"gemm bf16 <- BF16", TK_DTYPE_BF16, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm fp8 <- FP8 128x128", TK_DTYPE_F8_E4M3, TK_SCALE_BLOCK2D, TK_DTYPE_F32, 128, 128},
+    {"gemm fp8 <- FP8 a tensor", TK_DTYPE_F8_E4M3, TK_SCALE_BLOCK2D, TK_DTYPE_F32, 1 << 20,
+     1 << 20},
+};
+
+static void random_scales(const source *s, uint8_t *scale, size_t n)
+{
+    if (s->scale == TK_SCALE_NONE) return;
+    for (size_t i = 0; i < n; i++) {
+        float f = (float)tk_rng_unit(&rng) * 0.01f;
+        if (s->scale_type == TK_DTYPE_F32) memcpy(scale + 4 * i, &f, sizeof f);
+        if (s->scale_type == TK_DTYPE_F8_E4M3) scale[i] = (uint8_t)tk_rng_below(&rng, 0x7F);
+        if (s->scale_type == TK_DTYPE_F8_E8M0) scale[i] = (uint8_t)(90 + tk_rng_below(&rng, 60));
+    }
+}
+
+// A stored matrix of random codes; *packed: the same, packed, ending where a page ends.
+static tk_matrix make(const source *s, int64_t n_out, int64_t n_in, tk_packed *packed)
+{
+    size_t row_bytes = (size_t)tk_dtype_bytes(s->type, n_in);
+    int64_t rows = s->block_out ? (n_out + s->block_out - 1) / s->block_out : 0;
+    int64_t cols = s->block_in ? (n_in + s->block_in - 1) / s->block_in : 0;
+    uint8_t *codes = malloc((size_t)n_out * row_bytes),
+            *scale = malloc((size_t)(rows * cols) * 4 + 1);
+    random_codes(codes, (size_t)n_out * row_bytes, s->type);
+    if (s->type == TK_DTYPE_MXFP4) // scales of a size that sums can hold
+        for (size_t i = 0; i < (size_t)n_out * row_bytes; i += 17)
+            codes[i] = (uint8_t)(90 + tk_rng_below(&rng, 60));
+    random_scales(s, scale, (size_t)(rows * cols));
+    tk_matrix m = {.data = codes,
+                   .row_bytes = row_bytes,
+                   .n_out = n_out,
+                   .n_in = n_in,
+                   .dtype = s->type,
+                   .scale_kind = s->scale,
+                   .scale_dtype = s->scale_type,
+                   .scale = scale,
+                   .scale_cols = cols,
+                   .block_out = s->block_out,
+                   .block_in = s->block_in,
+                   .scale_global = s->scale_type == TK_DTYPE_F8_E4M3 ? 0.37f : 1};
+    *packed = tk_packed_shape(&m);
+    uint8_t *to = (uint8_t *)guarded(tk_packed_bytes(packed) / sizeof(float));
+    packed->data = to;
+    for (int64_t i = 0; i < tk_packed_panels(packed); i++)
+        tk_pack_panel(&m, packed, i, to + (size_t)i * packed->panel_bytes);
+    return m;
+}
+
+static bool packed_as_stored(const tk_matrix *m, const tk_packed *p)
+{
+    float want[TK_SUPER], got[TK_SUPER];
+    bool ok = p->kind != TK_PACK_NONE;
+    for (int64_t r = 0; ok && r < m->n_out; r++)
+        for (int64_t k = 0; k < m->n_in; k += TK_SUPER) {
+            int64_t n = TK_MIN((int64_t)TK_SUPER, m->n_in - k);
+            tk_matrix_decode(m, r, k, n, want);
+            tk_packed_decode(p, r, k, n, got);
+            for (int64_t i = 0; i < n; i++) ok &= got[i] == want[i];
+        }
+    return ok;
+}
+
+static tk_act make_act(const tk_kernels *ref, int n_tok, int64_t n_in)
+{
+    int64_t groups = (n_in + TK_GROUP - 1) / TK_GROUP;
+    size_t n = (size_t)n_tok * (size_t)n_in, n_group = (size_t)n_tok * (size_t)groups;
+    float *f = fill(guarded(n), n), *scale = guarded(n_group);
+    int32_t *sum = (int32_t *)(void *)guarded(n_group * 2);
+    int16_t *q = (int16_t *)(void *)guarded(n_group * TK_GROUP / 2);
+    for (int t = 0; t < n_tok; t++)
+        ref->quantise(f + t * n_in, n_in, q + t * groups * TK_GROUP, scale + t * groups,
+                      sum + t * groups * 2);
+    return (tk_act){.f = f, .ld = n_in, .q = q, .scale = scale, .sum = sum, .n_group = groups};
+}
+
+// sum |w x|, the size that rounding errors are measured by.
+static double size_of(const tk_packed *p, const tk_act *x, int64_t row, int64_t t)
+{
+    double size = 0;
+    float w[TK_SUPER];
+    for (int64_t k = 0; k < p->n_in; k += TK_SUPER) {
+        int64_t n = TK_MIN((int64_t)TK_SUPER, p->n_in - k);
+        tk_packed_decode(p, row, k, n, w);
+        for (int64_t i = 0; i < n; i++) size += fabs((double)w[i] * x->f[t * x->ld + k + i]);
+        // a code's offset is added and taken off: its own rounding counts too
+        if (p->kind == TK_PACK_Q4K || p->kind == TK_PACK_Q4M)
+            for (int64_t i = 0; i < n; i++) size += fabs(20.0 * w[i] * x->f[t * x->ld + k + i]);
+    }
+    return size;
+}
+
+static bool check_shape(const source *s, const tk_kernels *k, const tk_kernels *ref, int64_t n_out,
+                        int64_t n_in, int n_tok)
+{
+    tk_packed p;
+    tk_matrix m = make(s, n_out, n_in, &p);
+    tk_act x = make_act(ref, n_tok + 2, n_in);
+    int64_t ld = n_out + 3;
+    int n_panel = (int)tk_packed_panels(&p);
+    int32_t *index = malloc((size_t)n_tok * sizeof *index);
+    size_t n = (size_t)(n_tok * ld);
+    float *got = guarded(n), *want = guarded(n), *alone = guarded((size_t)n_out);
+    for (int t = 0; t < n_tok; t++) index[t] = n_tok + 1 - t;
+    bool ok = packed_as_stored(&m, &p);
+    for (int named = 0; named < 2; named++) {
+        for (size_t i = 0; i < n; i++) got[i] = want[i] = -77;
+        k->gemm[p.kind](&p, 0, n_panel, &x, named ? index : NULL, n_tok, got, ld);
+        ref->gemm[p.kind](&p, 0, n_panel, &x, named ? index : NULL, n_tok, want, ld);
+        for (int t = 0; t < n_tok; t++) {
+            int32_t at = named ? index[t] : t;
+            for (int64_t r = n_out; r < ld; r++) ok &= got[t * ld + r] == -77;
+            for (int i = 0; i < n_panel; i++) // alone, panel by panel: the same bits
+                k->gemm[p.kind](&p, i, 1, &x, &at, 1, alone + i * TK_PANEL_ROWS, ld);
+            ok &= memcmp(alone, got + t * ld, (size_t)n_out * sizeof *got) == 0;
+            for (int64_t r = 0; r < n_out; r++) {
+                double bound = ((double)n_in / 8 + 16) * 0x1p-23 * size_of(&p, &x, r, at);
+                ok &= near(got[t * ld + r], want[t * ld + r], bound + 1e-30);
+            }
+        }
+    }
+    free(index);
+    free((void *)m.data);
+    free((void *)m.scale);
+    return ok;
+}
+
+void check_gemm(const tk_kernels *k, const tk_kernels *ref)
+{
+    static const struct {
+        int64_t n_out, n_in;
+        int n_tok;
+    } shapes[] = {{16, 256, 1},  {1, 512, 3},   {47, 256, 5},
+                  {80, 1024, 1}, {33, 768, 13}, {64, 512, 2}};
+    for (size_t i = 0; i < TK_COUNT(sources); i++) {
+        bool ok = true;
+        if (!wanted(sources[i].name)) continue;
+        for (size_t j = 0; j < TK_COUNT(shapes); j++)
+            ok &=
+                check_shape(&sources[i], k, ref, shapes[j].n_out, shapes[j].n_in, shapes[j].n_tok);
+        // columns that fill groups but no superblock
+        if (sources[i].type == TK_DTYPE_BF16) ok &= check_shape(&sources[i], k, ref, 20, 70, 2);
+        if (sources[i].type == TK_DTYPE_F8_E4M3) ok &= check_shape(&sources[i], k, ref, 20, 196, 2);
+        if (sources[i].type == TK_DTYPE_Q8_0) ok &= check_shape(&sources[i], k, ref, 20, 96, 2);
+        if (sources[i].scale_type == TK_DTYPE_F8_E4M3)
+            ok &= check_shape(&sources[i], k, ref, 20, 48, 6);
+        row(sources[i].name, k->isa, ok);
+    }
+}
+
+static bool same_row(const tk_kernels *k, const tk_kernels *ref, const float *x, int64_t n)
+{
+    int64_t groups = (n + TK_GROUP - 1) / TK_GROUP;
+    size_t z = (size_t)groups;
+    int16_t *q1 = (int16_t *)(void *)guarded(z * 16), *q2 = (int16_t *)(void *)guarded(z * 16);
+    float *s1 = guarded(z), *s2 = guarded(z);
+    int32_t *t1 = (int32_t *)(void *)guarded(2 * z), *t2 = (int32_t *)(void *)guarded(2 * z);
+    k->quantise(x, n, q1, s1, t1);
+    ref->quantise(x, n, q2, s2, t2);
+    bool ok = memcmp(q1, q2, z * 64) == 0 && memcmp(t1, t2, z * 8) == 0;
+    for (size_t i = 0; i < z; i++) ok &= s1[i] == s2[i] || (isnan(s1[i]) && isnan(s2[i]));
+    for (int64_t i = 0; ok && i < n; i++) {
+        float s = s1[i / TK_GROUP];
+        ok &= isnan(s) || fabsf(x[i] - (float)q1[i] * s) <= 0.501f * s + 0x1p-100f;
+    }
+    return ok;
+}
+
+void check_quantise(const tk_kernels *k, const tk_kernels *ref)
+{
+    static const int64_t ns[] = {1, 15, 32, 33, 64, 100, 576};
+    bool ok = true;
+    if (!wanted("quantise")) return;
+    for (size_t i = 0; i < TK_COUNT(ns); i++)
+        for (int bad = 0; bad < 5; bad++) {
+            float *x = fill(guarded((size_t)ns[i]), (size_t)ns[i]);
+            float *at = &x[tk_rng_below(&rng, (uint64_t)ns[i])];
+            if (bad == 1) *at = NAN;
+            if (bad == 2) *at = -INFINITY;
+            if (bad == 3) memset(x, 0, (size_t)ns[i] * sizeof *x);
+            if (bad == 4) *at = 3e38f;
+            ok &= same_row(k, ref, x, ns[i]);
+        }
+    row("quantise", k->isa, ok);
+}
+
+// Time on the processor: neighbours on a busy machine do not count.
+static uint64_t thread_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void bench_gemm(const tk_kernels *k)
+{
+    enum { ROWS = 2048, COLS = 2048, TIMES = 15 };
+    static const int toks[] = {1, 4, 64};
+    tk_kernels ref;
+    tk_kernels_fill(&ref, TK_ISA_REF);
+    if (k->isa == TK_ISA_REF) return;
+    for (size_t i = 0; i < TK_COUNT(sources); i++) {
+        tk_packed p;
+        if (!wanted(sources[i].name)) continue;
+        make(&sources[i], ROWS, COLS, &p);
+        tk_act x = make_act(&ref, toks[TK_COUNT(toks) - 1], COLS);
+        float *y = malloc(sizeof *y * ROWS * (size_t)toks[TK_COUNT(toks) - 1]);
+        for (size_t j = 0; j < TK_COUNT(toks); j++) {
+            uint64_t best = UINT64_MAX;
+            for (int r = 0; r < TIMES; r++) {
+                uint64_t t0 = thread_ns();
+                k->gemm[p.kind](&p, 0, ROWS / TK_PANEL_ROWS, &x, NULL, toks[j], y, ROWS);
+                best = TK_MIN(best, thread_ns() - t0);
+            }
+            printf("%-26s x %-3d %-7s %8.1f GB/s %8.1f GFLOP/s\n", sources[i].name, toks[j],
+                   tk_isa_name(k->isa), (double)tk_packed_bytes(&p) / (double)best,
+                   2.0 * ROWS * COLS * toks[j] / (double)best);
+        }
+        free(y);
+    }
+}

@@ -9,5 +9,6 @@ tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_er
     out->n_thread = (int)o->threads;
     out->n_ctx = (int32_t)o->ctx;
     out->reference = o->compute && strcmp(o->compute, "ref") == 0;
+    out->repack = o->repack;
     return tk_kernels_allowed(&out->isa, err);
 }

@@ -10,6 +10,7 @@ typedef struct tk_model_opts {
     int64_t threads; // 0 = all
     int64_t ctx;     // 0 = automatic
     const char *compute;
+    bool repack;
 } tk_model_opts;
 
 #define TK_MODEL_OPTS(options_type)                                                                \
@@ -29,6 +30,11 @@ typedef struct tk_model_opts {
          .max = 16777216,                                                                          \
          .help = "Tokens of context (default 0: what the task needs).",                            \
          .offset = offsetof(options_type, model.ctx)},                                             \
+        {.name = "repack",                                                                         \
+         .type = TK_OPT_FLAG,                                                                      \
+         .help = "Pack the weights for this processor: faster, for a copy in memory in place of "  \
+                 "the mapped file.",                                                               \
+         .offset = offsetof(options_type, model.repack)},                                          \
     {                                                                                              \
         .name = "compute", .type = TK_OPT_CHOICE, .arg = "ref|best", .choices = "ref best",        \
         .help = "Kernels: best for this machine (default), or the reference ones with a float32 "  \

@@ -76,13 +76,13 @@ static tk_status check_fit(const tk_exec_plan *p, tk_err *err)
 {
     uint64_t available = tk_mem_available_bytes(), total = tk_mem_total_bytes();
     const double gib = 1.0 / (1 << 30);
-    if (available == 0 || (p->kv_bytes + p->work_bytes <= available && p->total_bytes <= total))
-        return TK_OK;
+    uint64_t taken = p->packed_bytes + p->kv_bytes + p->work_bytes;
+    if (available == 0 || (taken <= available && p->total_bytes <= total)) return TK_OK;
     return tk_fail(
         err, TK_NOMEM,
         "this does not fit: weights %.2f GiB + KV cache of %d tokens %.2f GiB + workspace %.2f "
         "GiB = %.2f GiB, the machine has %.2f GiB (%.2f GiB free)",
-        (double)p->weight_bytes * gib, p->n_kv_tok, (double)p->kv_bytes * gib,
+        (double)(p->weight_bytes + p->packed_bytes) * gib, p->n_kv_tok, (double)p->kv_bytes * gib,
         (double)p->work_bytes * gib, (double)p->total_bytes * gib, (double)total * gib,
         (double)available * gib);
 }
@@ -96,14 +96,17 @@ tk_status tk_engine_load(tk_engine *e, int32_t n_ctx, tk_err *err)
     o.isa = e->opts.reference ? TK_ISA_REF : e->opts.isa;
     o.kv_dtype = e->opts.reference ? TK_KV_F32 : TK_KV_BF16;
     o.n_kv_tok = n_ctx;
+    o.repack = e->opts.repack && !e->opts.reference;
     o.mla_expand_from = e->opts.mla_expand_from;
     tk_exec_plan plan;
     tk_exec_plan_make(e->program, &o, &plan);
     tk_log(TK_LOG_INFO,
-           "memory: weights %.1f MiB (mapped) + KV cache of %d tokens %.1f MiB + workspace %.1f "
-           "MiB = %.1f MiB",
-           (double)plan.weight_bytes / (1 << 20), plan.n_kv_tok, (double)plan.kv_bytes / (1 << 20),
-           (double)plan.work_bytes / (1 << 20), (double)plan.total_bytes / (1 << 20));
+           "memory: weights %.1f MiB (%.1f mapped, %.1f packed) + KV cache of %d tokens %.1f MiB + "
+           "workspace %.1f MiB = %.1f MiB",
+           (double)(plan.weight_bytes + plan.packed_bytes) / (1 << 20),
+           (double)plan.weight_bytes / (1 << 20), (double)plan.packed_bytes / (1 << 20),
+           plan.n_kv_tok, (double)plan.kv_bytes / (1 << 20), (double)plan.work_bytes / (1 << 20),
+           (double)plan.total_bytes / (1 << 20));
     tk_status st = check_fit(&plan, err);
     if (st != TK_OK) return st;
     e->logits = tk_try_alloc((size_t)e->program->cfg.n_vocab, sizeof *e->logits);

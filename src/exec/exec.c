@@ -31,12 +31,29 @@ static void *place(layout *l, size_t n_item, size_t item_bytes)
     return p;
 }
 
+static void place_act(layout *l, exec_ints *a, size_t n_row, size_t n_in)
+{
+    size_t n_group = n_row * ((n_in + TK_GROUP - 1) / TK_GROUP);
+    a->q = place(l, n_group * TK_GROUP, sizeof *a->q);
+    a->scale = place(l, n_group, sizeof *a->scale);
+    a->sum = place(l, n_group * 2, sizeof *a->sum);
+}
+
+// The widest input of a linear layer.
+static size_t widest_input(const tk_program *p)
+{
+    int32_t n = 0;
+    for (int i = 0; i < p->n_op; i++) n = TK_MAX(n, p->ops[i].in.n);
+    return (size_t)n;
+}
+
 static void place_experts(tk_exec *x, layout *l, size_t n_tok)
 {
     const tk_moe *m = &x->p->cfg.moe;
     size_t n_slot = n_tok * (size_t)m->n_used, d = (size_t)x->p->cfg.d_model,
            d_e = (size_t)m->d_expert;
     size_t busy = TK_MIN(n_slot, (size_t)m->n_expert), rows = TK_MAX(d, d_e);
+    if (x->opts.repack) place_act(l, &x->moe_act, n_slot, d_e);
     x->top_id = place(l, n_slot, sizeof *x->top_id);
     x->top_w = place(l, n_slot, sizeof *x->top_w);
     x->expert_first = place(l, (size_t)m->n_expert + 1, sizeof *x->expert_first);
@@ -69,6 +86,7 @@ static size_t lay_out(tk_exec *x, char *base, int n_step_tok, int n_thread)
         float *s = place(&l, scratch, sizeof *s);
         if (base) x->scratch[i] = s;
     }
+    if (x->opts.repack) place_act(&l, &x->act, n_tok, widest_input(p));
     if (p->cfg.moe.n_expert) place_experts(x, &l, n_tok);
     if (p->cfg.mla.kv_lora) {
         size_t heads = MLA_ABSORB_TOK * (size_t)p->cfg.n_head;
@@ -95,15 +113,22 @@ void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_pl
     while (n_tok > 1 && lay_out(&x, NULL, n_tok, n_thread) > work_limit_bytes)
         n_tok = n_tok * 3 / 4;
     int64_t n_block = ((int64_t)opts->n_kv_tok + TK_KV_BLOCK_TOK - 1) / TK_KV_BLOCK_TOK;
+    uint64_t packed = 0, stored = 0;
+    if (opts->repack) {
+        tk_packed *shape = tk_alloc((size_t)p->n_weight * sizeof *shape);
+        packed = exec_packed_shapes(p, shape, &stored);
+        tk_free(shape);
+    }
     *out = (tk_exec_plan){
-        .weight_bytes = size.bytes_total,
+        .weight_bytes = size.bytes_total - stored,
+        .packed_bytes = packed,
         .kv_bytes = (uint64_t)n_block * kv_block_bytes(p, opts) * (uint64_t)p->cfg.n_layer,
         .work_bytes = lay_out(&x, NULL, n_tok, n_thread),
         .n_step_tok = n_tok,
         .n_kv_tok = (int32_t)(n_block * TK_KV_BLOCK_TOK),
         .n_thread = n_thread,
     };
-    out->total_bytes = out->weight_bytes + out->kv_bytes + out->work_bytes;
+    out->total_bytes = out->weight_bytes + out->packed_bytes + out->kv_bytes + out->work_bytes;
 }
 
 // Norms and biases are small and read for every token: as float32, once.
@@ -178,6 +203,9 @@ tk_status tk_exec_new(const tk_program *p, const tk_exec_opts *opts, tk_exec **o
     rope_table(x);
     TK_TRY(map_all(x, err));
     TK_TRY(tk_pool_new(x->plan.n_thread, &x->pool, err));
+    x->packed = tk_alloc((size_t)p->n_weight * sizeof *x->packed);
+    x->act_of = TK_VIEW_NONE;
+    if (opts->repack) TK_TRY(exec_pack(x, err));
     *out = x;
     x = NULL;
 done:
@@ -193,6 +221,8 @@ void tk_exec_free(tk_exec *x)
     tk_mem_unmap(x->kv_data, x->plan.kv_bytes);
     tk_mem_unmap(x->work, x->work_bytes);
     tk_mem_unmap(x->vec_data, x->vec_bytes);
+    tk_mem_unmap(x->packed_data, x->packed_bytes);
+    tk_free(x->packed);
     tk_free(x->vec);
     tk_free(x->inv_freq);
     tk_free(x->buf);
@@ -290,7 +320,11 @@ tk_status tk_exec_step(tk_exec *x, const tk_step_part *parts, int n_part, tk_err
     x->parts = parts;
     x->n_part = n_part;
     set_tokens(x);
-    for (int i = 0; i < x->p->n_op; i++) run_op(x, &x->p->ops[i]);
+    x->act_of = TK_VIEW_NONE;
+    for (int i = 0; i < x->p->n_op; i++) {
+        run_op(x, &x->p->ops[i]);
+        exec_act_forget(x, x->p->ops[i].out.buf);
+    }
     for (int i = 0; i < n_part; i++) parts[i].seq->n_tok += parts[i].n;
     x->parts = NULL;
     return TK_OK;

@@ -27,6 +27,7 @@ typedef struct tk_exec_opts {
     int32_t n_kv_tok;     // tokens the cache holds, all sequences together (rounded up to blocks)
     int32_t
         n_step_tok; // most tokens of one step; 0 = as many as fit in the workspace bound, at most 256
+    bool repack;    // pack weights for the kernels: a copy in memory in place of mapped pages
     int mla_expand_from; // tokens of one sequence in a step from which MLA is expanded; 0 = 32, -1 = never
 } tk_exec_opts;
 
@@ -35,6 +36,7 @@ tk_exec_opts tk_exec_opts_default(void);
 // What running will take, before anything is touched.
 typedef struct tk_exec_plan {
     uint64_t weight_bytes; // mapped
+    uint64_t packed_bytes; // weights in packed form
     uint64_t kv_bytes;
     uint64_t work_bytes; // activations, scratch
     int32_t n_step_tok;

@@ -25,6 +25,14 @@ typedef struct moe_item {
     int32_t expert, row0;
 } moe_item;
 
+// Activations as integers, see tk_act: rows of n_group groups.
+typedef struct exec_ints {
+    int16_t *q;
+    float *scale;
+    int32_t *sum;
+    int64_t n_group;
+} exec_ints;
+
 struct tk_exec {
     const tk_program *p;
     tk_kernels k;
@@ -34,6 +42,9 @@ struct tk_exec {
     tk_kv_pool *kv;
     char *kv_data; // [layer][k blocks | v blocks]
     size_t kv_layer_bytes, kv_k_block_bytes, kv_v_block_bytes;
+    tk_packed *packed; // [n_weight]; kind NONE: used where it is mapped
+    uint8_t *packed_data;
+    uint64_t packed_bytes;
     float **vec; // [n_weight] decoded norms and biases, NULL for matrices
     float *vec_data;
     size_t vec_bytes;
@@ -56,6 +67,11 @@ struct tk_exec {
     float *moe_out;          // [n_step_tok * n_used][d_model], sorted order
     int32_t *slot_place;     // [n_step_tok * n_used] place of a slot in the sorted order
     uint64_t *expert_load;   // [n_layer][n_expert]
+    // activations on their way into packed weights
+    exec_ints act;  // of the view act_of, tokens act_tok .. act_tok + act_n
+    tk_view act_of; // buf -1: of none
+    int act_tok, act_n;
+    exec_ints moe_act; // of moe_mid, sorted order
     // MLA, absorbed
     float *q_lat; // [MLA_ABSORB_TOK][n_head][kv_lora + d_rope]
     float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
@@ -93,6 +109,20 @@ static inline char *exec_v_block(const tk_exec *x, int layer, int32_t block)
 void exec_rows_times(const tk_exec *x, const tk_matrix *w, int64_t row0, int n_row, const float *in,
                      int64_t ld_in, const int32_t *index, int n_tok, float *out, int64_t ld_out,
                      float *scratch);
+
+// Shapes of what is worth packing ([n_weight], zeroed before); returns its bytes, *stored_bytes those it replaces.
+uint64_t exec_packed_shapes(const tk_program *p, tk_packed *shape, uint64_t *stored_bytes);
+tk_status exec_pack(tk_exec *x, tk_err *err);
+// out[t][0..n_out) = W in[tok + t] (+ bias), for t < n.
+void exec_packed_times(tk_exec *x, const tk_packed *w, const float *bias, tk_view in, int tok,
+                       int n, float *out, int64_t ld_out);
+// A view of all tokens of the step, as weights of the form want it.
+tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
+tk_act exec_act_from(const tk_act *a, int64_t tok); // from that row on
+// Columns [col, col + n) of a row; col a multiple of 32.
+void exec_quantise(const tk_exec *x, const exec_ints *to, const float *in, int64_t row, int64_t col,
+                   int64_t n);
+void exec_act_forget(tk_exec *x, int16_t buf); // its content changed
 
 void exec_linear(tk_exec *x, const tk_op *op);
 void exec_head(tk_exec *x, const tk_op *op);

@@ -123,9 +123,11 @@ typedef struct expert_job {
     tk_exec *x;
     const tk_op *op;
     const int32_t *token; // of each sorted place
+    tk_act in;            // when the experts are packed
+    bool mid_is_int;      // the down projection wants integers
 } expert_job;
 
-enum { EXPERT_ROWS = 32 };
+enum { EXPERT_ROWS = 64 }; // whole panels and whole groups of activations
 
 // Work list: every expert that has tokens, EXPERT_ROWS rows of its n_out at a time.
 static int list_items(tk_exec *x, int n_out)
@@ -139,6 +141,24 @@ static int list_items(tk_exec *x, int n_out)
     return n;
 }
 
+// One item of packed gate and up, and its rows of the result as integers for the down projection.
+static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, int n_row)
+{
+    tk_exec *x = j->x;
+    int d = x->p->cfg.moe.d_expert, n_panel = (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS;
+    const tk_packed *g = &x->packed[j->op->w + it.expert], *u = &x->packed[j->op->w2 + it.expert];
+    float *gate = x->moe_mid + (size_t)first * d + it.row0,
+          *up = x->moe_up + (size_t)first * d + it.row0;
+    int64_t panel0 = it.row0 / TK_PANEL_ROWS;
+    x->k.gemm[g->kind](g, panel0, n_panel, &j->in, j->token + first, n, gate, d);
+    x->k.gemm[u->kind](u, panel0, n_panel, &j->in, j->token + first, n, up, d);
+    for (int t = 0; t < n; t++) {
+        float *mid = gate + (size_t)t * d;
+        x->k.swiglu(mid, up + (size_t)t * d, n_row, mid);
+        if (j->mid_is_int) exec_quantise(x, &x->moe_act, mid, first + t, it.row0, n_row);
+    }
+}
+
 static void gate_up_item(void *ctx, int i_item, int i_thread)
 {
     const expert_job *j = ctx;
@@ -147,6 +167,10 @@ static void gate_up_item(void *ctx, int i_item, int i_thread)
     moe_item it = x->moe_items[i_item];
     int first = x->expert_first[it.expert], n = x->expert_first[it.expert + 1] - first;
     int n_row = TK_MIN(EXPERT_ROWS, d - it.row0);
+    if (x->packed[j->op->w].kind != TK_PACK_NONE) {
+        gate_up_packed(j, it, first, n, n_row);
+        return;
+    }
     const float *in = exec_row(x, j->op->in, 0);
     int64_t ld = exec_stride(x, j->op->in);
     float *gate = x->moe_mid + (size_t)first * d + it.row0,
@@ -166,10 +190,23 @@ static void down_item(void *ctx, int i_item, int i_thread)
     int d = x->p->cfg.moe.d_expert, d_model = x->p->cfg.d_model;
     moe_item it = x->moe_items[i_item];
     int first = x->expert_first[it.expert], n = x->expert_first[it.expert + 1] - first;
-    exec_rows_times(x, &x->p->weights[j->op->w3 + it.expert].m, it.row0,
-                    TK_MIN(EXPERT_ROWS, d_model - it.row0), x->moe_mid + (size_t)first * d, d, NULL,
-                    n, x->moe_out + (size_t)first * d_model + it.row0, d_model,
-                    x->scratch[i_thread]);
+    int n_row = TK_MIN(EXPERT_ROWS, d_model - it.row0);
+    const tk_packed *w = &x->packed[j->op->w3 + it.expert];
+    if (w->kind != TK_PACK_NONE) {
+        tk_act all = {.f = x->moe_mid, .ld = d, .n_group = x->moe_act.n_group};
+        if (j->mid_is_int) {
+            all.q = x->moe_act.q;
+            all.scale = x->moe_act.scale;
+            all.sum = x->moe_act.sum;
+        }
+        tk_act in = exec_act_from(&all, first);
+        x->k.gemm[w->kind](w, it.row0 / TK_PANEL_ROWS, (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS,
+                           &in, NULL, n, x->moe_out + (size_t)first * d_model + it.row0, d_model);
+        return;
+    }
+    exec_rows_times(x, &x->p->weights[j->op->w3 + it.expert].m, it.row0, n_row,
+                    x->moe_mid + (size_t)first * d, d, NULL, n,
+                    x->moe_out + (size_t)first * d_model + it.row0, d_model, x->scratch[i_thread]);
 }
 
 static void combine_token(void *ctx, int tok, int i_thread)
@@ -192,6 +229,10 @@ void exec_experts(tk_exec *x, const tk_op *op)
     int32_t *token = x->expert_slot; // slot -> token: slots are not needed any more
     for (int i = 0; i < x->n_tok * m->n_used; i++) token[i] /= m->n_used;
     expert_job j = {.x = x, .op = op, .token = token};
+    const tk_packed *gate = &x->packed[op->w], *down = &x->packed[op->w3];
+    if (gate->kind != TK_PACK_NONE) j.in = exec_act(x, op->in, gate->kind);
+    j.mid_is_int = down->kind != TK_PACK_NONE && tk_pack_is_int(down->kind);
+    x->moe_act.n_group = (m->d_expert + TK_GROUP - 1) / TK_GROUP;
     tk_pool_run(x->pool, list_items(x, m->d_expert), gate_up_item, &j);
     tk_pool_run(x->pool, list_items(x, x->p->cfg.d_model), down_item, &j);
     tk_pool_run(x->pool, x->n_tok, combine_token, &j);

@@ -70,6 +70,11 @@ static void run_linear(tk_exec *x, linear_job *j)
 
 void exec_linear(tk_exec *x, const tk_op *op)
 {
+    if (x->packed[op->w].kind != TK_PACK_NONE) {
+        exec_packed_times(x, &x->packed[op->w], op->b >= 0 ? x->vec[op->b] : NULL, op->in, 0,
+                          x->n_tok, exec_row(x, op->out, 0), exec_stride(x, op->out));
+        return;
+    }
     linear_job j = {
         .x = x,
         .w = &x->p->weights[op->w].m,
@@ -92,7 +97,9 @@ void exec_head(tk_exec *x, const tk_op *op)
         float *to = x->tok[t].logits;
         int n = 1;
         while (to && t + n < x->n_tok && x->tok[t + n].logits == to + n * n_vocab) n++;
-        if (to) {
+        if (to && x->packed[op->w].kind != TK_PACK_NONE) {
+            exec_packed_times(x, &x->packed[op->w], NULL, op->in, t, n, to, n_vocab);
+        } else if (to) {
             linear_job j = {
                 .x = x,
                 .w = &x->p->weights[op->w].m,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -26,6 +27,13 @@ tk_status tk_mem_map(size_t n, const char *what, void **out, tk_err *err)
 void tk_mem_unmap(void *p, size_t n)
 {
     if (p) munmap(p, n);
+}
+
+void tk_mem_drop(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)p + page - 1) / page * page, to = ((uintptr_t)p + n) / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); // a hint
 }
 
 // The number after "Key:" in a /proc file, in kB there; 0 when absent.

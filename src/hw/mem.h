@@ -12,6 +12,9 @@
 // n bytes (0 gives NULL), 64-byte aligned at least. TK_NOMEM names what and how much.
 tk_status tk_mem_map(size_t n, const char *what, void **out, tk_err *err);
 void tk_mem_unmap(void *p, size_t n); // NULL is fine
+// Says that the whole pages in [p, p + n) of a mapped file are not needed for now: they leave this process and
+// come back from the file when they are touched again.
+void tk_mem_drop(const void *p, size_t n);
 
 uint64_t tk_mem_total_bytes(void);     // of the machine (or its cgroup limit, when lower)
 uint64_t tk_mem_available_bytes(void); // what a new process can use without swapping

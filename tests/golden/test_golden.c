@@ -161,6 +161,7 @@ static void distance(const golden *g, float *const out[MAX_SEQ], double *rel, do
 typedef struct setting {
     tk_isa isa; // TK_ISA_REF: reference kernels and a float32 cache
     int mla_expand_from;
+    bool repack; // weights packed
 } setting;
 
 // Cache for all sequences and room for their logits. Free with tk_free.
@@ -183,6 +184,7 @@ static tk_engine *open_engine(const char *model, setting s, int n_thread, int32_
     o.isa = s.isa;
     o.n_thread = n_thread;
     o.mla_expand_from = s.mla_expand_from;
+    o.repack = s.repack;
     if (tk_engine_open(model, &o, &e, &err) != TK_OK) fail_msg("%s", err.msg);
     if (tk_engine_load(e, n_ctx, &err) != TK_OK) fail_msg("%s", err.msg);
     return e;
@@ -202,9 +204,10 @@ static void check(const char *model, const golden *g, setting s)
         distance(g, out, &rel, &kl);
         bool good = s.isa == TK_ISA_REF ? rel <= MAX_REL_REF : kl <= MAX_KL_FAST;
         if (!good)
-            fail_msg("%s, %s, kernels %s, latent attention expanded from %d: largest relative "
+            fail_msg("%s, %s, kernels %s%s, latent attention expanded from %d: largest relative "
                      "error %.3g, mean divergence %.3g",
-                     model, mode_name[m], tk_isa_name(s.isa), s.mla_expand_from, rel, kl);
+                     model, mode_name[m], tk_isa_name(s.isa), s.repack ? " (packed)" : "",
+                     s.mla_expand_from, rel, kl);
     }
     tk_engine_close(e);
     for (int i = 0; i < g->n_seq; i++) tk_free(out[i]);
@@ -280,9 +283,10 @@ static void logits_agree_with_the_independent_implementation(void **state)
     subject s = subject_open(*state);
     bool latent = strstr(s.model, "/ds") != NULL;
     for (tk_isa isa = TK_ISA_REF; isa <= s.highest; isa++) {
-        check(s.model, &s.g, (setting){isa, 0});
-        if (latent) check(s.model, &s.g, (setting){isa, -1});
-        if (latent) check(s.model, &s.g, (setting){isa, 1});
+        check(s.model, &s.g, (setting){isa, 0, false});
+        if (latent) check(s.model, &s.g, (setting){isa, -1, false});
+        if (latent) check(s.model, &s.g, (setting){isa, 1, false});
+        if (isa != TK_ISA_REF) check(s.model, &s.g, (setting){isa, 0, true});
     }
     subject_close(&s);
 }
@@ -292,8 +296,9 @@ static void logits_are_independent_of_threads_other_sequences_and_steps(void **s
     subject s = subject_open(*state);
     bool latent = strstr(s.model, "/ds") != NULL;
     for (tk_isa isa = TK_ISA_REF; isa <= s.highest; isa++) {
-        check_independence(s.model, &s.g, (setting){isa, -1});
-        if (latent) check_independence(s.model, &s.g, (setting){isa, 1});
+        check_independence(s.model, &s.g, (setting){isa, -1, false});
+        if (latent) check_independence(s.model, &s.g, (setting){isa, 1, false});
+        if (isa != TK_ISA_REF) check_independence(s.model, &s.g, (setting){isa, -1, true});
     }
     subject_close(&s);
 }

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// Packed weights: made once before the first step, by all threads, and the stored pages given back behind
+// them, so that a model is resident once. Activations are rounded to 16-bit integers once for all the
+// operations that read the same view.
+#include "exec/exec_priv.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "hw/mem.h"
+
+#include <string.h>
+
+enum {
+    PACK_PANELS = 8, // panels packed per item
+    TOK_BLOCK = 64, // tokens whose activations stay in the second-level cache over an item's panels
+    ITEMS_A_THREAD = 8 // work items per thread, so that a slow thread holds nobody up for long
+};
+
+static void want(const tk_program *p, tk_packed *shape, int32_t w, int n)
+{
+    for (int i = 0; w >= 0 && i < n; i++) shape[w + i] = tk_packed_shape(&p->weights[w + i].m);
+}
+
+// Experts are packed when all n of them take the same form.
+static void want_experts(const tk_program *p, tk_packed *shape, int32_t w, int32_t w2, int n)
+{
+    tk_pack kind = tk_pack_of(&p->weights[w].m);
+    bool same = true;
+    for (int i = 0; i < n; i++)
+        same &= tk_pack_of(&p->weights[w + i].m) == kind &&
+                (w2 < 0 || tk_pack_of(&p->weights[w2 + i].m) == kind);
+    if (!same) return;
+    want(p, shape, w, n);
+    want(p, shape, w2, n);
+}
+
+uint64_t exec_packed_shapes(const tk_program *p, tk_packed *shape, uint64_t *stored_bytes)
+{
+    uint64_t bytes = 0;
+    *stored_bytes = 0;
+    for (int i = 0; i < p->n_op; i++) {
+        const tk_op *op = &p->ops[i];
+        if (op->kind == TK_OP_LINEAR || op->kind == TK_OP_HEAD) want(p, shape, op->w, 1);
+        if (op->kind != TK_OP_EXPERTS) continue;
+        want_experts(p, shape, op->w, op->w2, p->cfg.moe.n_expert);
+        want_experts(p, shape, op->w3, -1, p->cfg.moe.n_expert);
+    }
+    for (int i = 0; i < p->n_weight; i++) {
+        bytes += tk_packed_bytes(&shape[i]);
+        if (shape[i].kind != TK_PACK_NONE && !p->weights[i].is_alias)
+            *stored_bytes += tk_matrix_bytes(&p->weights[i].m);
+    }
+    return bytes;
+}
+
+typedef struct pack_job {
+    const tk_matrix *w;
+    tk_packed *to;
+    uint8_t *data;
+} pack_job;
+
+static void pack_item(void *ctx, int i_item, int i_thread)
+{
+    (void)i_thread;
+    const pack_job *j = ctx;
+    int64_t end = TK_MIN((int64_t)(i_item + 1) * PACK_PANELS, tk_packed_panels(j->to));
+    for (int64_t i = (int64_t)i_item * PACK_PANELS; i < end; i++)
+        tk_pack_panel(j->w, j->to, i, j->data + (size_t)i * j->to->panel_bytes);
+}
+
+static void say_progress(uint64_t done, uint64_t total, uint64_t start_ns, uint64_t *said_ns)
+{
+    uint64_t now = tk_clock_ns();
+    if (now - *said_ns < 1000000000u && done < total) return;
+    if (done == total && *said_ns == start_ns) return; // it took no second
+    *said_ns = now;
+    tk_log(TK_LOG_INFO, "packing weights: %.0f of %.0f MiB", (double)done / (1 << 20),
+           (double)total / (1 << 20));
+}
+
+tk_status exec_pack(tk_exec *x, tk_err *err)
+{
+    const tk_program *p = x->p;
+    uint64_t stored, done = 0, start = tk_clock_ns(), said = start;
+    x->packed_bytes = exec_packed_shapes(p, x->packed, &stored);
+    tk_status st = tk_mem_map(x->packed_bytes, "packed weights", (void **)&x->packed_data, err);
+    if (st != TK_OK) return st;
+    for (int i = 0; i < p->n_weight; i++) {
+        tk_packed *to = &x->packed[i];
+        if (to->kind == TK_PACK_NONE) continue;
+        const tk_matrix *m = &p->weights[i].m;
+        pack_job j = {.w = m, .to = to, .data = x->packed_data + done};
+        int64_t n_panel = tk_packed_panels(to);
+        tk_pool_run(x->pool, (int)((n_panel + PACK_PANELS - 1) / PACK_PANELS), pack_item, &j);
+        to->data = j.data;
+        tk_mem_drop(m->data, (size_t)m->n_out * m->row_bytes);
+        done += tk_packed_bytes(to);
+        say_progress(done, x->packed_bytes, start, &said);
+    }
+    return TK_OK;
+}
+
+typedef struct act_job {
+    tk_exec *x;
+    const float *in;
+    int64_t ld, n_in;
+} act_job;
+
+static void quantise_row(void *ctx, int tok, int i_thread)
+{
+    (void)i_thread;
+    const act_job *j = ctx;
+    exec_quantise(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in);
+}
+
+void exec_quantise(const tk_exec *x, const exec_ints *to, const float *in, int64_t row, int64_t col,
+                   int64_t n)
+{
+    int64_t group = row * to->n_group + col / TK_GROUP;
+    x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
+}
+
+// Rows tok..tok + n of a view as rows 0..n of an activation. Integers are made only where the weights meet them.
+static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind)
+{
+    tk_act a = {.f = exec_row(x, in, tok), .ld = exec_stride(x, in)};
+    if (!tk_pack_is_int(kind)) return a;
+    bool same = x->act_of.buf == in.buf && x->act_of.off == in.off && x->act_of.n == in.n &&
+                x->act_tok == tok && x->act_n >= n;
+    x->act.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
+    if (!same) {
+        act_job j = {.x = x, .in = a.f, .ld = a.ld, .n_in = in.n};
+        tk_pool_run(x->pool, n, quantise_row, &j);
+        x->act_of = in;
+        x->act_tok = tok;
+        x->act_n = n;
+    }
+    a.q = x->act.q;
+    a.scale = x->act.scale;
+    a.sum = x->act.sum;
+    a.n_group = x->act.n_group;
+    return a;
+}
+
+typedef struct gemm_job {
+    const tk_exec *x;
+    const tk_packed *w;
+    const float *bias;
+    tk_act in;
+    float *out;
+    int64_t ld_out;
+    int n_tok, panels_per_item;
+} gemm_job;
+
+tk_act exec_act_from(const tk_act *a, int64_t tok)
+{
+    tk_act b = *a;
+    b.f += tok * a->ld;
+    if (a->q == NULL) return b;
+    b.q += tok * a->n_group * TK_GROUP;
+    b.scale += tok * a->n_group;
+    b.sum += tok * a->n_group * 2;
+    return b;
+}
+
+static void gemm_item(void *ctx, int i_item, int i_thread)
+{
+    (void)i_thread;
+    const gemm_job *j = ctx;
+    int64_t panel0 = (int64_t)i_item * j->panels_per_item, row0 = panel0 * TK_PANEL_ROWS;
+    int n_panel = (int)TK_MIN((int64_t)j->panels_per_item, tk_packed_panels(j->w) - panel0);
+    int n_row = (int)TK_MIN((int64_t)n_panel * TK_PANEL_ROWS, j->w->n_out - row0);
+    for (int t = 0; t < j->n_tok; t += TOK_BLOCK) {
+        tk_act a = exec_act_from(&j->in, t);
+        j->x->k.gemm[j->w->kind](j->w, panel0, n_panel, &a, NULL, TK_MIN(TOK_BLOCK, j->n_tok - t),
+                                 j->out + t * j->ld_out + row0, j->ld_out);
+    }
+    for (int t = 0; j->bias && t < j->n_tok; t++)
+        for (int r = 0; r < n_row; r++) j->out[t * j->ld_out + row0 + r] += j->bias[row0 + r];
+}
+
+void exec_packed_times(tk_exec *x, const tk_packed *w, const float *bias, tk_view in, int tok,
+                       int n, float *out, int64_t ld_out)
+{
+    gemm_job j = {.x = x,
+                  .w = w,
+                  .bias = bias,
+                  .in = act_of(x, in, tok, n, w->kind),
+                  .out = out,
+                  .ld_out = ld_out,
+                  .n_tok = n};
+    int64_t n_panel = tk_packed_panels(w);
+    int64_t each = n_panel / (ITEMS_A_THREAD * tk_pool_threads(x->pool));
+    j.panels_per_item = (int)TK_MAX(4, TK_MIN(each / 4 * 4, 16));
+    tk_pool_run(x->pool, (int)((n_panel + j.panels_per_item - 1) / j.panels_per_item), gemm_item,
+                &j);
+}
+
+tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind)
+{
+    return act_of(x, in, 0, x->n_tok, kind);
+}
+
+void exec_act_forget(tk_exec *x, int16_t buf)
+{
+    if (x->act_of.buf == buf) x->act_of = TK_VIEW_NONE;
+}

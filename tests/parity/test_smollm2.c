@@ -113,7 +113,7 @@ static void compare(tk_engine *e, const json_t *one, tally *t)
     tk_free(logits);
 }
 
-static tally compare_all(bool reference, size_t n_case)
+static tally compare_all(bool reference, bool repack, size_t n_case)
 {
     tk_err err = TK_ERR_INIT;
     tk_engine *e = NULL;
@@ -121,6 +121,7 @@ static tally compare_all(bool reference, size_t n_case)
     json_t *root = NULL;
     tally t = {0};
     o.reference = reference;
+    o.repack = repack;
     if (tk_kernels_allowed(&o.isa, &err) != TK_OK) fail_msg("%s", err.msg);
     if (tk_json_load(TK_SOURCE_DIR "/tests/parity/smollm2_reference.json", &root, &err) != TK_OK)
         fail_msg("%s", err.msg);
@@ -131,7 +132,7 @@ static tally compare_all(bool reference, size_t n_case)
     for (size_t i = 0; i < n_case; i++) compare(e, json_array_get(cases, i), &t);
     print_message("SmolLM2, %s kernels, %d tokens: log-probabilities off by %.6f on average, "
                   "at most %.6f\n",
-                  reference ? "reference" : "fast", t.n, t.sum / t.n, t.worst);
+                  reference ? "reference" : repack ? "fast, packed" : "fast", t.n, t.sum / t.n, t.worst);
     tk_engine_close(e);
     json_decref(root);
     return t;
@@ -141,7 +142,7 @@ static void reference_kernels_give_the_probabilities_of_llama_cpp(void **state)
 {
     (void)state;
     if (access(model_path(), R_OK) != 0) skip();
-    tally t = compare_all(true, N_CASE_REF);
+    tally t = compare_all(true, false, N_CASE_REF);
     assert_true(t.n > 0 && t.worst <= MAX_OFF_REF);
 }
 
@@ -149,7 +150,15 @@ static void fast_kernels_stay_near_the_probabilities_of_llama_cpp(void **state)
 {
     (void)state;
     if (access(model_path(), R_OK) != 0) skip();
-    tally t = compare_all(false, 20);
+    tally t = compare_all(false, false, 20);
+    assert_true(t.n > 0 && t.sum / t.n <= MEAN_OFF_FAST);
+}
+
+static void packed_weights_stay_as_near(void **state)
+{
+    (void)state;
+    if (access(model_path(), R_OK) != 0) skip();
+    tally t = compare_all(false, true, 20);
     assert_true(t.n > 0 && t.sum / t.n <= MEAN_OFF_FAST);
 }
 
@@ -159,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reference_kernels_give_the_probabilities_of_llama_cpp),
         cmocka_unit_test(fast_kernels_stay_near_the_probabilities_of_llama_cpp),
+        cmocka_unit_test(packed_weights_stay_as_near),
     };
     return cmocka_run_group_tests_name("parity with llama.cpp", tests, NULL, NULL);
 }

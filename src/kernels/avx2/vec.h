@@ -171,6 +171,16 @@ static inline w16 w_and(w16 x, w16 y)
 {
     return (w16){_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)};
 }
+static inline w16 w_sub(w16 x, w16 y)
+{
+    return (w16){_mm256_sub_epi16(x.a, y.a), _mm256_sub_epi16(x.b, y.b)};
+}
+static inline void w_store(void *p, w16 x)
+{
+    __m256i *q = p;
+    _mm256_store_si256(q, x.a);
+    _mm256_store_si256(q + 1, x.b);
+}
 static inline w16 w_or(w16 x, w16 y)
 {
     return (w16){_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
@@ -222,6 +232,19 @@ static inline __m256 sum_pairs(__m256 x, __m256 y)
 static inline v16 v_sum_pairs(v16 lo, v16 hi)
 {
     return (v16){sum_pairs(lo.a, lo.b), sum_pairs(hi.a, hi.b)};
+}
+// Sixteen pairs of halves to two rows of sixteen floats: the first of each pair, the second.
+static inline void v_half_pairs(w16 x, float to[32])
+{
+    const __m256i half[2] = {x.a, x.b};
+    for (int i = 0; i < 2; i++) { // the halves of a lane apart: [a b a b ..] -> [a a .. b b ..]
+        __m256i p = _mm256_shuffle_epi8(
+            half[i], _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15, 0, 1, 4,
+                                      5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+        p = _mm256_permute4x64_epi64(p, 0xD8);
+        _mm256_storeu_ps(to + 8 * i, _mm256_cvtph_ps(_mm256_castsi256_si128(p)));
+        _mm256_storeu_ps(to + 16 + 8 * i, _mm256_cvtph_ps(_mm256_extracti128_si256(p, 1)));
+    }
 }
 static inline v16 v_set_pair(const float *p) // p[0] p[1] p[0] p[1] ...
 {

@@ -142,6 +142,14 @@ static inline w16 w_and(w16 x, w16 y)
 {
     return _mm512_and_si512(x, y);
 }
+static inline w16 w_sub(w16 x, w16 y)
+{
+    return _mm512_sub_epi16(x, y);
+}
+static inline void w_store(void *p, w16 x)
+{
+    _mm512_store_si512(p, x);
+}
 static inline w16 w_or(w16 x, w16 y)
 {
     return _mm512_or_si512(x, y);
@@ -186,6 +194,12 @@ static inline v16 v_sum_pairs(v16 lo, v16 hi)
     __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     return _mm512_add_ps(_mm512_permutex2var_ps(lo, even, hi), _mm512_permutex2var_ps(lo, odd, hi));
+}
+// Sixteen pairs of halves to two rows of sixteen floats: the first of each pair, the second.
+static inline void v_half_pairs(w16 x, float to[32])
+{
+    _mm512_storeu_ps(to, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)));
+    _mm512_storeu_ps(to + 16, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(x, 16))));
 }
 static inline v16 v_set_pair(const float *p) // p[0] p[1] p[0] p[1] ...
 {

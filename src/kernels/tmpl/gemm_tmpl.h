@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+enum { TK_TMPL(PANEL_TOKS) = 8 }; // from so many tokens on it pays to unpack first
+
 // How far ahead a stream is asked for: hardware stops at the end of a 4 KiB page.
 enum { TK_TMPL(AHEAD) = 3072 };
 
@@ -343,26 +345,34 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
         }
 }
 
-// gemm_<form>: step_cols columns are one step.
-#define GEMM(form, step_cols)                                                                      \
+#include "kernels/tmpl/panel_tmpl.h"
+
+// gemm_<form>: step_cols columns are one step of few tokens; many meet stretches by the `way` of meeting.
+#define GEMM(form, step_cols, stretch_cols, way)                                                   \
     TILES(form)                                                                                    \
     static TK_FN_GEMM(TK_TMPL(gemm_##form))                                                        \
     {                                                                                              \
         static const TK_TMPL(tile_fn) by_tok[] = LAST_TILES(form);                                 \
-        TK_TMPL(gemm)                                                                              \
-        (w, panel0, n_panel, x, index, n_tok, y, ldy, (w->n_in + (step_cols)-1) / (step_cols),     \
-         by_tok, WIDE_TILE(form));                                                                 \
+        static const TK_TMPL(panel_way)                                                            \
+            many = {TK_TMPL(unpack_##form), stretch_cols, TK_TMPL(meet_##way##_one),               \
+                    TK_TMPL(meet_##way##_half), TK_TMPL(meet_##way##_full)};                       \
+        int64_t n_step = (w->n_in + (step_cols)-1) / (step_cols);                                  \
+        if (n_tok < TK_TMPL(PANEL_TOKS))                                                           \
+            TK_TMPL(gemm)                                                                          \
+            (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));        \
+        else                                                                                       \
+            TK_TMPL(panels)(w, panel0, n_panel, x, index, n_tok, y, ldy, &many);                   \
     }
 
-GEMM(q8, 32)
-GEMM(q4, 32)
-GEMM(q4m, 32)
-GEMM(q4k, 256)
-GEMM(q6k, 256)
-GEMM(mx4, 32)
-GEMM(nv4, 16)
-GEMM(bf16, 2)
-GEMM(fp8, 128)
+GEMM(q8, 32, TK_TMPL(STRETCH), g32)
+GEMM(q4, 32, TK_TMPL(STRETCH), g32)
+GEMM(q4m, 32, TK_TMPL(STRETCH), g32m)
+GEMM(q4k, 256, TK_TMPL(STRETCH), g32m)
+GEMM(q6k, 256, TK_TMPL(STRETCH), g16)
+GEMM(mx4, 32, TK_TMPL(STRETCH), g32)
+GEMM(nv4, 16, TK_TMPL(STRETCH), g16)
+GEMM(bf16, 2, TK_TMPL(STRETCH_F), floats)
+GEMM(fp8, 128, TK_TMPL(STRETCH_F), blocks)
 
 #undef TILE
 #undef TILES

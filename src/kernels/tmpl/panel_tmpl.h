@@ -196,6 +196,7 @@ TK_INLINE void TK_TMPL(meet)(const TK_TMPL(stretch) * w, const int group, const 
         w16 acc[GEMM_TOKS];
         int64_t g = (k0 + k) / TK_GROUP;
         for (int t = 0; t < T; t++) acc[t] = w_set(0);
+#pragma GCC unroll 4
         for (int i = 0; i < group; i += 2, words += 2 * TK_PANEL_ROWS)
             TK_TMPL(dots)(acc, w_load(words), x->q, k0 + k + i, T);
         TK_TMPL(add_group)(sum, acc, v_load(w->scale[k / group]), x, g, T);
@@ -241,6 +242,7 @@ MEETS(g16, meet, 16 COMMA false COMMA)
 TK_INLINE void TK_TMPL(meet_floats)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x, int64_t k0,
                                     int64_t n, v16 *sum, const int T)
 {
+#pragma GCC unroll 2
     for (int64_t k = 0; k < n; k++) {
         v16 column = v_load(w->floats[k]);
         for (int t = 0; t < T; t++) sum[t] = v_fma(column, v_set(x->f[t][k0 + k]), sum[t]);

@@ -28,6 +28,9 @@ set_source_files_properties(${avx2_sources} PROPERTIES COMPILE_OPTIONS "-O3;-mav
 file(GLOB avx512_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx512/*.c)
 set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS
   "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mprefer-vector-width=512")
+file(GLOB amx_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/amx/*.c)
+set_source_files_properties(${amx_sources} PROPERTIES COMPILE_OPTIONS
+  "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mamx-tile;-mamx-bf16;-mprefer-vector-width=512")
 tk_layer(model tk_store tk_num tk_base)
 tk_layer(sample tk_kernels tk_num tk_base)
 tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)

@@ -10,6 +10,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 // clang 14's <cpuid.h> lacks these (leaf 7, EDX)
 #ifndef bit_AMX_BF16
@@ -36,6 +38,13 @@ static void brand(char out[64])
     out[sizeof r] = 0;
 }
 
+// Linux gives the tile registers' 8 KiB of state to a process that asks, before its threads are made or after.
+static bool allow_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM_ = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM_, XFEATURE_XTILEDATA) == 0;
+}
+
 static void detect(void)
 {
     unsigned a, b, c, d;
@@ -49,7 +58,7 @@ static void detect(void)
     cpu.avx512 = cpu.avx2 && (saved & zmm) == zmm && (b & bit_AVX512F) && (b & bit_AVX512BW) &&
                  (b & bit_AVX512DQ) && (b & bit_AVX512VL) && (c & bit_AVX512VNNI) &&
                  (c & bit_AVX512VBMI);
-    bool tile_state = (saved & tiles) == tiles;
+    bool tile_state = (saved & tiles) == tiles && (d & bit_AMX_BF16) && allow_tiles();
     cpu.amx_bf16 = cpu.avx512 && tile_state && (d & bit_AMX_BF16);
     cpu.amx_int8 = cpu.avx512 && tile_state && (d & bit_AMX_INT8);
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d))

@@ -9,7 +9,9 @@ typedef struct tk_cpu {
     char model[64];
     bool avx2;   // + FMA, F16C, BMI2: the level "avx2"
     bool avx512; // F, BW, DQ, VL, VNNI, VBMI: the level "avx512" (Ice Lake, Zen 4 and later)
-    bool avx512_bf16, amx_bf16, amx_int8; // what later levels ask for; reported by `version`
+    bool avx512_bf16;
+    bool amx_bf16,
+        amx_int8; // the level "amx" asks for both; the system has allowed the tile registers
 } tk_cpu;
 
 // Never NULL. Any thread.

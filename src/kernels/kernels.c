@@ -8,7 +8,7 @@
 
 const char *tk_isa_name(tk_isa isa)
 {
-    static const char *const names[TK_ISA_COUNT] = {"ref", "avx2", "avx512"};
+    static const char *const names[TK_ISA_COUNT] = {"ref", "avx2", "avx512", "amx"};
     return names[isa];
 }
 
@@ -16,7 +16,7 @@ tk_status tk_kernels_allowed(tk_isa *highest, tk_err *err)
 {
     *highest = TK_ISA_COUNT - 1;
     const char *env = getenv("TOKAMAK_CPU");
-    if (env == NULL || *env == 0 || strcmp(env, "amx") == 0) return TK_OK;
+    if (env == NULL || *env == 0) return TK_OK;
     for (int i = 0; i < TK_ISA_COUNT; i++) {
         if (strcmp(env, tk_isa_name((tk_isa)i)) != 0) continue;
         *highest = (tk_isa)i;
@@ -37,6 +37,9 @@ void tk_kernels_fill(tk_kernels *k, tk_isa highest)
     if (highest < TK_ISA_AVX512 || !cpu->avx512) return;
     tk_kernels_fill_avx512(k);
     k->isa = TK_ISA_AVX512;
+    if (highest < TK_ISA_AMX || !cpu->amx_bf16) return;
+    tk_kernels_fill_amx(k);
+    k->isa = TK_ISA_AMX;
 }
 
 size_t tk_kv_dtype_bytes(tk_kv_dtype t)

@@ -66,6 +66,8 @@ typedef struct tk_act {
     const float *scale; // [n_tok][n_group]
     const int32_t *sum; // [n_tok][n_group * 2], of sixteen q each
     int64_t n_group;    // ceil(n_in / 32)
+    const uint16_t *h; // BF16 rows, ld_h apart, for gemm_wide; readable to a multiple of 32 columns
+    int64_t ld_h;
 } tk_act;
 
 // One row of n floats to ceil(n / 32) groups; missing columns are 0. A group with a NaN or an infinity gets a
@@ -95,7 +97,7 @@ typedef TK_FN_GEMM((*tk_gemm_fn));
 
 typedef enum tk_kv_dtype { TK_KV_F32, TK_KV_BF16, TK_KV_DTYPE_COUNT } tk_kv_dtype;
 
-typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_COUNT } tk_isa;
+typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_AMX, TK_ISA_COUNT } tk_isa;
 
 typedef struct tk_kernels {
     tk_isa isa; // highest level whose slots were filled in
@@ -112,6 +114,10 @@ typedef struct tk_kernels {
     tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];
     tk_quantise_fn quantise;
     tk_gemm_fn gemm[TK_PACK_COUNT]; // [TK_PACK_NONE] is NULL
+    // For wide_from tokens and more, where a level has units of its own for them: BF16 activations (tk_act.h), no
+    // index, weights rounded to BF16, and so other bits than `gemm`. NULL where `gemm` serves all.
+    tk_gemm_fn gemm_wide[TK_PACK_COUNT];
+    int wide_from;
 } tk_kernels;
 
 // Whether a form meets 16-bit activations (else floats).
@@ -121,7 +127,7 @@ static inline bool tk_pack_is_int(tk_pack kind)
 }
 
 // The table for instruction sets up to `highest`, of those the machine has and TOKAMAK_CPU allows. Never
-// fails: ref is always there. TOKAMAK_CPU=ref|avx2|avx512|amx (amx counts as avx512 until it has kernels).
+// fails: ref is always there. TOKAMAK_CPU=ref|avx2|avx512|amx.
 void tk_kernels_fill(tk_kernels *k, tk_isa highest);
 // TK_USAGE when TOKAMAK_CPU names something else.
 tk_status tk_kernels_allowed(tk_isa *highest, tk_err *err);
@@ -132,5 +138,6 @@ size_t tk_kv_dtype_bytes(tk_kv_dtype t);
 void tk_kernels_fill_ref(tk_kernels *k);
 void tk_kernels_fill_avx2(tk_kernels *k);
 void tk_kernels_fill_avx512(tk_kernels *k);
+void tk_kernels_fill_amx(tk_kernels *k);
 
 #endif

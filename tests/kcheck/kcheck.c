@@ -314,8 +314,9 @@ static bool fill_level(tk_kernels *k, tk_isa isa)
 {
 #ifdef KCHECK_EMULATED
     tk_kernels_fill(k, TK_ISA_AVX2);
-    if (isa != TK_ISA_AVX512 || k->isa != TK_ISA_AVX2) return false;
+    if (isa < TK_ISA_AVX512 || k->isa != TK_ISA_AVX2) return false;
     tk_kernels_fill_avx512(k);
+    if (isa == TK_ISA_AMX) tk_kernels_fill_amx(k);
     k->isa = isa;
 #else
     tk_kernels_fill(k, isa);
@@ -350,6 +351,7 @@ int main(int argc, char **argv)
         check_decode(&k, k.isa);
         check_quantise(&k, &ref);
         check_gemm(&k, &ref);
+        check_gemm_wide(&k, &ref);
     }
     if (timing) return 0;
     printf("%d passed, %d failed\n", n_passed, n_failed);

@@ -21,6 +21,7 @@ void row(const char *op, tk_isa isa, bool ok);
 
 void check_quantise(const tk_kernels *k, const tk_kernels *ref);
 void check_gemm(const tk_kernels *k, const tk_kernels *ref);
+void check_gemm_wide(const tk_kernels *k, const tk_kernels *ref);
 void bench_gemm(const tk_kernels *k);
 
 #endif

@@ -181,6 +181,57 @@ void check_gemm(const tk_kernels *k, const tk_kernels *ref)
     }
 }
 
+// Against ref on the floats: weights and activations are each rounded to BF16, 2^-8 of a product at most (half away
+// from zero), beside what additions round.
+static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_kernels *ref,
+                             int64_t n_out, int64_t n_in, int n_tok)
+{
+    tk_packed p;
+    tk_matrix m = make(s, n_out, n_in, &p);
+    tk_act x = make_act(ref, n_tok, n_in);
+    int64_t ld = n_out + 3, ld_h = (n_in + 31) / 32 * 32 + 32;
+    uint16_t *h = (uint16_t *)(void *)guarded((size_t)(n_tok * ld_h) / 2);
+    size_t n = (size_t)(n_tok * ld);
+    float *got = guarded(n), *want = guarded(n);
+    memset(h, 0, (size_t)(n_tok * ld_h) * sizeof *h);
+    for (int t = 0; t < n_tok; t++)
+        ref->kv_store[TK_KV_BF16](x.f + t * x.ld, (int)n_in, h + t * ld_h);
+    x.h = h;
+    x.ld_h = ld_h;
+    for (size_t i = 0; i < n; i++) got[i] = -77;
+    k->gemm_wide[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, got, ld);
+    ref->gemm[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, want, ld);
+    bool ok = true;
+    for (int t = 0; t < n_tok; t++) {
+        for (int64_t r = n_out; r < ld; r++) ok &= got[t * ld + r] == -77;
+        for (int64_t r = 0; r < n_out; r++)
+            ok &= near(got[t * ld + r], want[t * ld + r], size_of(&p, &x, r, t) * 0x1p-7 + 1e-30);
+    }
+    free((void *)m.data);
+    free((void *)m.scale);
+    return ok;
+}
+
+void check_gemm_wide(const tk_kernels *k, const tk_kernels *ref)
+{
+    for (size_t i = 0; i < TK_COUNT(sources); i++) {
+        char name[48];
+        bool ok = true;
+        snprintf(name, sizeof name, "wide %s", sources[i].name);
+        if (!wanted(name) || k->wide_from == 0) continue;
+        ok &= check_wide_shape(&sources[i], k, ref, 16, 256, 12);
+        ok &= check_wide_shape(&sources[i], k, ref, 47, 512, 32);
+        ok &= check_wide_shape(&sources[i], k, ref, 33, 1280, 50);
+        ok &= check_wide_shape(&sources[i], k, ref, 5, 2304, 77);
+        ok &= check_wide_shape(&sources[i], k, ref, 32, 256, 600);
+        if (sources[i].type == TK_DTYPE_BF16)
+            ok &= check_wide_shape(&sources[i], k, ref, 20, 70, 20);
+        if (sources[i].type == TK_DTYPE_F8_E4M3)
+            ok &= check_wide_shape(&sources[i], k, ref, 20, 196, 20);
+        row(name, k->isa, ok);
+    }
+}
+
 static bool same_row(const tk_kernels *k, const tk_kernels *ref, const float *x, int64_t n)
 {
     int64_t groups = (n + TK_GROUP - 1) / TK_GROUP;

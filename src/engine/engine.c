@@ -97,6 +97,7 @@ tk_status tk_engine_load(tk_engine *e, int32_t n_ctx, tk_err *err)
     o.kv_dtype = e->opts.reference ? TK_KV_F32 : TK_KV_BF16;
     o.n_kv_tok = n_ctx;
     o.repack = e->opts.repack && !e->opts.reference;
+    o.exact = e->opts.exact;
     o.mla_expand_from = e->opts.mla_expand_from;
     tk_exec_plan plan;
     tk_exec_plan_make(e->program, &o, &plan);

@@ -21,7 +21,7 @@ typedef struct tk_engine_opts {
     tk_isa isa;          // highest instruction set
     bool reference;      // --compute ref: reference kernels and a float32 cache
     int32_t n_ctx;       // tokens of cache; 0 = the model's own limit, at most 4096
-    bool repack;         // see tk_exec_opts; not with reference
+    bool repack, exact;  // see tk_exec_opts; not with reference
     int mla_expand_from; // see tk_exec_opts
 } tk_engine_opts;
 

@@ -10,7 +10,7 @@
 
 // Activations, scratch and expert buffers together stay under this, whatever the model: the step shrinks.
 static const uint64_t work_limit_bytes = 48u << 20;
-enum { MAX_STEP_TOK = 256, LINE = 64 };
+enum { MAX_STEP_TOK = 256, MAX_STEP_WIDE = 512, LINE = 64 };
 
 tk_exec_opts tk_exec_opts_default(void)
 {
@@ -31,12 +31,21 @@ static void *place(layout *l, size_t n_item, size_t item_bytes)
     return p;
 }
 
-static void place_act(layout *l, exec_ints *a, size_t n_row, size_t n_in)
+// Whole groups of 32 columns, and 64 bytes more, so that rows are not a multiple of 4 KiB apart: sixteen of
+// them would share one set of the first-level cache.
+static void place_wide(layout *l, exec_rows *a, size_t n_row, size_t n_in)
+{
+    a->ld_h = ((int64_t)n_in + 31) / 32 * 32 + 32;
+    a->h = place(l, n_row * (size_t)a->ld_h, sizeof *a->h);
+}
+
+static void place_act(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, size_t n_in)
 {
     size_t n_group = n_row * ((n_in + TK_GROUP - 1) / TK_GROUP);
     a->q = place(l, n_group * TK_GROUP, sizeof *a->q);
     a->scale = place(l, n_group, sizeof *a->scale);
     a->sum = place(l, n_group * 2, sizeof *a->sum);
+    if (x->k.wide_from) place_wide(l, a, n_row, n_in);
 }
 
 // The widest input of a linear layer.
@@ -53,7 +62,10 @@ static void place_experts(tk_exec *x, layout *l, size_t n_tok)
     size_t n_slot = n_tok * (size_t)m->n_used, d = (size_t)x->p->cfg.d_model,
            d_e = (size_t)m->d_expert;
     size_t busy = TK_MIN(n_slot, (size_t)m->n_expert), rows = TK_MAX(d, d_e);
-    if (x->opts.repack) place_act(l, &x->moe_act, n_slot, d_e);
+    if (x->opts.repack) {
+        place_act(x, l, &x->moe_act, n_slot, d_e);
+        if (x->k.wide_from) place_wide(l, &x->moe_in, n_slot, d);
+    }
     x->top_id = place(l, n_slot, sizeof *x->top_id);
     x->top_w = place(l, n_slot, sizeof *x->top_w);
     x->expert_first = place(l, (size_t)m->n_expert + 1, sizeof *x->expert_first);
@@ -86,7 +98,7 @@ static size_t lay_out(tk_exec *x, char *base, int n_step_tok, int n_thread)
         float *s = place(&l, scratch, sizeof *s);
         if (base) x->scratch[i] = s;
     }
-    if (x->opts.repack) place_act(&l, &x->act, n_tok, widest_input(p));
+    if (x->opts.repack) place_act(x, &l, &x->act, n_tok, widest_input(p));
     if (p->cfg.moe.n_expert) place_experts(x, &l, n_tok);
     if (p->cfg.mla.kv_lora) {
         size_t heads = MLA_ABSORB_TOK * (size_t)p->cfg.n_head;
@@ -109,7 +121,10 @@ void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_pl
     tk_exec x = {.p = p, .opts = *opts};
     int n_thread =
         opts->n_thread > 0 ? TK_MIN(opts->n_thread, TK_LIMIT_THREADS) : tk_pool_cpu_count();
-    int n_tok = opts->n_step_tok > 0 ? TK_MIN(opts->n_step_tok, MAX_STEP_TOK) : MAX_STEP_TOK;
+    tk_kernels_fill(&x.k, opts->isa);
+    if (opts->exact) x.k.wide_from = 0;
+    int most = opts->repack && x.k.wide_from ? MAX_STEP_WIDE : MAX_STEP_TOK;
+    int n_tok = opts->n_step_tok > 0 ? TK_MIN(opts->n_step_tok, most) : most;
     while (n_tok > 1 && lay_out(&x, NULL, n_tok, n_thread) > work_limit_bytes)
         n_tok = n_tok * 3 / 4;
     int64_t n_block = ((int64_t)opts->n_kv_tok + TK_KV_BLOCK_TOK - 1) / TK_KV_BLOCK_TOK;
@@ -199,6 +214,7 @@ tk_status tk_exec_new(const tk_program *p, const tk_exec_opts *opts, tk_exec **o
     if (x->opts.mla_expand_from == 0) x->opts.mla_expand_from = 32;
     tk_exec_plan_make(p, opts, &x->plan);
     tk_kernels_fill(&x->k, opts->isa);
+    if (opts->exact) x->k.wide_from = 0;
     TK_TRY(decode_vectors(x, err));
     rope_table(x);
     TK_TRY(map_all(x, err));

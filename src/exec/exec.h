@@ -5,7 +5,8 @@
 //
 // Invariants
 //  1. Logits do not depend on the number of threads (tests/unit/test_exec_*.c).
-//  2. A token's logits do not depend on the other sequences of its step.
+//  2. A token's logits do not depend on the other sequences of its step, with `exact` or where the kernels
+//     have no wide forms (tk_kernels.gemm_wide).
 //  3. A step that fails has not changed any sequence.
 #ifndef TK_EXEC_EXEC_H
 #define TK_EXEC_EXEC_H
@@ -28,6 +29,7 @@ typedef struct tk_exec_opts {
     int32_t
         n_step_tok; // most tokens of one step; 0 = as many as fit in the workspace bound, at most 256
     bool repack;    // pack weights for the kernels: a copy in memory in place of mapped pages
+    bool exact; // leave out kernels that give a token other bits when many are in the step with it
     int mla_expand_from; // tokens of one sequence in a step from which MLA is expanded; 0 = 32, -1 = never
 } tk_exec_opts;
 

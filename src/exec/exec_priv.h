@@ -25,13 +25,15 @@ typedef struct moe_item {
     int32_t expert, row0;
 } moe_item;
 
-// Activations as integers, see tk_act: rows of n_group groups.
-typedef struct exec_ints {
+// Activations as weights want them, see tk_act: rows of n_group groups.
+typedef struct exec_rows {
     int16_t *q;
     float *scale;
     int32_t *sum;
     int64_t n_group;
-} exec_ints;
+    uint16_t *h; // the same as BF16 rows ld_h apart, where the kernels have a wide form
+    int64_t ld_h;
+} exec_rows;
 
 struct tk_exec {
     const tk_program *p;
@@ -68,10 +70,12 @@ struct tk_exec {
     int32_t *slot_place;     // [n_step_tok * n_used] place of a slot in the sorted order
     uint64_t *expert_load;   // [n_layer][n_expert]
     // activations on their way into packed weights
-    exec_ints act;  // of the view act_of, tokens act_tok .. act_tok + act_n
+    exec_rows act;  // of the view act_of, tokens act_tok .. act_tok + act_n
     tk_view act_of; // buf -1: of none
     int act_tok, act_n;
-    exec_ints moe_act; // of moe_mid, sorted order
+    bool act_wide;     // it was made as BF16, not as integers
+    exec_rows moe_act; // of moe_mid, sorted order
+    exec_rows moe_in;  // h only: the experts' inputs, sorted order
     // MLA, absorbed
     float *q_lat; // [MLA_ABSORB_TOK][n_head][kv_lora + d_rope]
     float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
@@ -114,13 +118,18 @@ void exec_rows_times(const tk_exec *x, const tk_matrix *w, int64_t row0, int n_r
 uint64_t exec_packed_shapes(const tk_program *p, tk_packed *shape, uint64_t *stored_bytes);
 tk_status exec_pack(tk_exec *x, tk_err *err);
 // out[t][0..n_out) = W in[tok + t] (+ bias), for t < n.
-void exec_packed_times(tk_exec *x, const tk_packed *w, const float *bias, tk_view in, int tok,
-                       int n, float *out, int64_t ld_out);
-// A view of all tokens of the step, as weights of the form want it.
+void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view in, int tok, int n,
+                       float *out, int64_t ld_out);
+// A view of all tokens of the step, as weights of the form want it for few tokens.
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
+// Whether n tokens are enough for the wide form of a kernel.
+bool exec_is_wide(const tk_exec *x, tk_pack kind, int n);
+// The same to BF16, with zeros to a multiple of 32 columns.
+void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
+                int64_t n);
 tk_act exec_act_from(const tk_act *a, int64_t tok); // from that row on
 // Columns [col, col + n) of a row; col a multiple of 32.
-void exec_quantise(const tk_exec *x, const exec_ints *to, const float *in, int64_t row, int64_t col,
+void exec_quantise(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
                    int64_t n);
 void exec_act_forget(tk_exec *x, int16_t buf); // its content changed
 

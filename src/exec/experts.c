@@ -124,7 +124,7 @@ typedef struct expert_job {
     const tk_op *op;
     const int32_t *token; // of each sorted place
     tk_act in;            // when the experts are packed
-    bool mid_is_int;      // the down projection wants integers
+    tk_pack down;         // form of the down projection
 } expert_job;
 
 enum { EXPERT_ROWS = 64 }; // whole panels and whole groups of activations
@@ -141,6 +141,21 @@ static int list_items(tk_exec *x, int n_out)
     return n;
 }
 
+static tk_act wide_rows(const exec_rows *r, int first)
+{
+    return (tk_act){.h = r->h + first * r->ld_h, .ld_h = r->ld_h};
+}
+
+// The input of one place of the sorted order, for wide forms.
+static void gather_place(void *ctx, int place, int i_thread)
+{
+    (void)i_thread;
+    const expert_job *j = ctx;
+    tk_exec *x = j->x;
+    int32_t tok = j->token[place];
+    exec_round(x, &x->moe_in, exec_row(x, j->op->in, tok), place, 0, x->p->cfg.d_model);
+}
+
 // One item of packed gate and up, and its rows of the result as integers for the down projection.
 static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, int n_row)
 {
@@ -150,12 +165,21 @@ static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, i
     float *gate = x->moe_mid + (size_t)first * d + it.row0,
           *up = x->moe_up + (size_t)first * d + it.row0;
     int64_t panel0 = it.row0 / TK_PANEL_ROWS;
-    x->k.gemm[g->kind](g, panel0, n_panel, &j->in, j->token + first, n, gate, d);
-    x->k.gemm[u->kind](u, panel0, n_panel, &j->in, j->token + first, n, up, d);
+    if (exec_is_wide(x, g->kind, n)) {
+        tk_act in = wide_rows(&x->moe_in, first);
+        x->k.gemm_wide[g->kind](g, panel0, n_panel, &in, NULL, n, gate, d);
+        x->k.gemm_wide[u->kind](u, panel0, n_panel, &in, NULL, n, up, d);
+    } else {
+        x->k.gemm[g->kind](g, panel0, n_panel, &j->in, j->token + first, n, gate, d);
+        x->k.gemm[u->kind](u, panel0, n_panel, &j->in, j->token + first, n, up, d);
+    }
     for (int t = 0; t < n; t++) {
         float *mid = gate + (size_t)t * d;
         x->k.swiglu(mid, up + (size_t)t * d, n_row, mid);
-        if (j->mid_is_int) exec_quantise(x, &x->moe_act, mid, first + t, it.row0, n_row);
+        if (exec_is_wide(x, j->down, n))
+            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row);
+        else if (j->down != TK_PACK_NONE && tk_pack_is_int(j->down))
+            exec_quantise(x, &x->moe_act, mid, first + t, it.row0, n_row);
     }
 }
 
@@ -183,6 +207,28 @@ static void gate_up_item(void *ctx, int i_item, int i_thread)
         x->k.swiglu(gate + (size_t)t * d, up + (size_t)t * d, n_row, gate + (size_t)t * d);
 }
 
+static void down_packed(const expert_job *j, const tk_packed *w, int row0, int n_row, int first,
+                        int n)
+{
+    const tk_exec *x = j->x;
+    int d = x->p->cfg.moe.d_expert, d_model = x->p->cfg.d_model;
+    int n_panel = (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS;
+    float *out = x->moe_out + (size_t)first * d_model + row0;
+    if (exec_is_wide(x, w->kind, n)) {
+        tk_act in = wide_rows(&x->moe_act, first);
+        x->k.gemm_wide[w->kind](w, row0 / TK_PANEL_ROWS, n_panel, &in, NULL, n, out, d_model);
+        return;
+    }
+    tk_act all = {.f = x->moe_mid, .ld = d, .n_group = x->moe_act.n_group};
+    if (tk_pack_is_int(w->kind)) {
+        all.q = x->moe_act.q;
+        all.scale = x->moe_act.scale;
+        all.sum = x->moe_act.sum;
+    }
+    tk_act in = exec_act_from(&all, first);
+    x->k.gemm[w->kind](w, row0 / TK_PANEL_ROWS, n_panel, &in, NULL, n, out, d_model);
+}
+
 static void down_item(void *ctx, int i_item, int i_thread)
 {
     const expert_job *j = ctx;
@@ -193,15 +239,7 @@ static void down_item(void *ctx, int i_item, int i_thread)
     int n_row = TK_MIN(EXPERT_ROWS, d_model - it.row0);
     const tk_packed *w = &x->packed[j->op->w3 + it.expert];
     if (w->kind != TK_PACK_NONE) {
-        tk_act all = {.f = x->moe_mid, .ld = d, .n_group = x->moe_act.n_group};
-        if (j->mid_is_int) {
-            all.q = x->moe_act.q;
-            all.scale = x->moe_act.scale;
-            all.sum = x->moe_act.sum;
-        }
-        tk_act in = exec_act_from(&all, first);
-        x->k.gemm[w->kind](w, it.row0 / TK_PANEL_ROWS, (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS,
-                           &in, NULL, n, x->moe_out + (size_t)first * d_model + it.row0, d_model);
+        down_packed(j, w, it.row0, n_row, first, n);
         return;
     }
     exec_rows_times(x, &x->p->weights[j->op->w3 + it.expert].m, it.row0, n_row,
@@ -231,7 +269,9 @@ void exec_experts(tk_exec *x, const tk_op *op)
     expert_job j = {.x = x, .op = op, .token = token};
     const tk_packed *gate = &x->packed[op->w], *down = &x->packed[op->w3];
     if (gate->kind != TK_PACK_NONE) j.in = exec_act(x, op->in, gate->kind);
-    j.mid_is_int = down->kind != TK_PACK_NONE && tk_pack_is_int(down->kind);
+    j.down = down->kind;
+    if (gate->kind != TK_PACK_NONE && exec_is_wide(x, gate->kind, x->n_tok))
+        tk_pool_run(x->pool, x->n_tok * m->n_used, gather_place, &j);
     x->moe_act.n_group = (m->d_expert + TK_GROUP - 1) / TK_GROUP;
     tk_pool_run(x->pool, list_items(x, m->d_expert), gate_up_item, &j);
     tk_pool_run(x->pool, list_items(x, x->p->cfg.d_model), down_item, &j);

@@ -71,8 +71,8 @@ static void run_linear(tk_exec *x, linear_job *j)
 void exec_linear(tk_exec *x, const tk_op *op)
 {
     if (x->packed[op->w].kind != TK_PACK_NONE) {
-        exec_packed_times(x, &x->packed[op->w], op->b >= 0 ? x->vec[op->b] : NULL, op->in, 0,
-                          x->n_tok, exec_row(x, op->out, 0), exec_stride(x, op->out));
+        exec_packed_times(x, op->w, op->b >= 0 ? x->vec[op->b] : NULL, op->in, 0, x->n_tok,
+                          exec_row(x, op->out, 0), exec_stride(x, op->out));
         return;
     }
     linear_job j = {
@@ -98,7 +98,7 @@ void exec_head(tk_exec *x, const tk_op *op)
         int n = 1;
         while (to && t + n < x->n_tok && x->tok[t + n].logits == to + n * n_vocab) n++;
         if (to && x->packed[op->w].kind != TK_PACK_NONE) {
-            exec_packed_times(x, &x->packed[op->w], NULL, op->in, t, n, to, n_vocab);
+            exec_packed_times(x, op->w, NULL, op->in, t, n, to, n_vocab);
         } else if (to) {
             linear_job j = {
                 .x = x,

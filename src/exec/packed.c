@@ -111,25 +111,43 @@ static void quantise_row(void *ctx, int tok, int i_thread)
 {
     (void)i_thread;
     const act_job *j = ctx;
+    if (j->x->act_wide) {
+        exec_round(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in);
+        return;
+    }
     exec_quantise(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in);
 }
 
-void exec_quantise(const tk_exec *x, const exec_ints *to, const float *in, int64_t row, int64_t col,
+void exec_quantise(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
                    int64_t n)
 {
     int64_t group = row * to->n_group + col / TK_GROUP;
     x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
 }
 
-// Rows tok..tok + n of a view as rows 0..n of an activation. Integers are made only where the weights meet them.
-static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind)
+void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
+                int64_t n)
+{
+    uint16_t *h = to->h + row * to->ld_h + col;
+    x->k.kv_store[TK_KV_BF16](in, (int)n, h);
+    for (int64_t i = n; i % 32 != 0; i++) h[i] = 0;
+}
+
+bool exec_is_wide(const tk_exec *x, tk_pack kind, int n)
+{
+    return x->k.wide_from > 0 && n >= x->k.wide_from && x->k.gemm_wide[kind] != NULL;
+}
+
+// Rows tok..tok + n of a view as rows 0..n of an activation. They are rounded only as the weights want it.
+static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind, bool wide)
 {
     tk_act a = {.f = exec_row(x, in, tok), .ld = exec_stride(x, in)};
-    if (!tk_pack_is_int(kind)) return a;
+    if (!tk_pack_is_int(kind) && !wide) return a;
     bool same = x->act_of.buf == in.buf && x->act_of.off == in.off && x->act_of.n == in.n &&
-                x->act_tok == tok && x->act_n >= n;
+                x->act_tok == tok && x->act_n >= n && x->act_wide == wide;
     x->act.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
     if (!same) {
+        x->act_wide = wide;
         act_job j = {.x = x, .in = a.f, .ld = a.ld, .n_in = in.n};
         tk_pool_run(x->pool, n, quantise_row, &j);
         x->act_of = in;
@@ -140,6 +158,8 @@ static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind)
     a.scale = x->act.scale;
     a.sum = x->act.sum;
     a.n_group = x->act.n_group;
+    a.h = x->act.h;
+    a.ld_h = x->act.ld_h;
     return a;
 }
 
@@ -151,12 +171,14 @@ typedef struct gemm_job {
     float *out;
     int64_t ld_out;
     int n_tok, panels_per_item;
+    bool wide;
 } gemm_job;
 
 tk_act exec_act_from(const tk_act *a, int64_t tok)
 {
     tk_act b = *a;
     b.f += tok * a->ld;
+    if (a->h) b.h += tok * a->ld_h;
     if (a->q == NULL) return b;
     b.q += tok * a->n_group * TK_GROUP;
     b.scale += tok * a->n_group;
@@ -171,7 +193,10 @@ static void gemm_item(void *ctx, int i_item, int i_thread)
     int64_t panel0 = (int64_t)i_item * j->panels_per_item, row0 = panel0 * TK_PANEL_ROWS;
     int n_panel = (int)TK_MIN((int64_t)j->panels_per_item, tk_packed_panels(j->w) - panel0);
     int n_row = (int)TK_MIN((int64_t)n_panel * TK_PANEL_ROWS, j->w->n_out - row0);
-    for (int t = 0; t < j->n_tok; t += TOK_BLOCK) {
+    if (j->wide)
+        j->x->k.gemm_wide[j->w->kind](j->w, panel0, n_panel, &j->in, NULL, j->n_tok, j->out + row0,
+                                      j->ld_out);
+    for (int t = 0; !j->wide && t < j->n_tok; t += TOK_BLOCK) {
         tk_act a = exec_act_from(&j->in, t);
         j->x->k.gemm[j->w->kind](j->w, panel0, n_panel, &a, NULL, TK_MIN(TOK_BLOCK, j->n_tok - t),
                                  j->out + t * j->ld_out + row0, j->ld_out);
@@ -180,16 +205,20 @@ static void gemm_item(void *ctx, int i_item, int i_thread)
         for (int r = 0; r < n_row; r++) j->out[t * j->ld_out + row0 + r] += j->bias[row0 + r];
 }
 
-void exec_packed_times(tk_exec *x, const tk_packed *w, const float *bias, tk_view in, int tok,
-                       int n, float *out, int64_t ld_out)
+void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view in, int tok, int n,
+                       float *out, int64_t ld_out)
 {
+    const tk_packed *w = &x->packed[i_weight];
+    // a router's choice turns on small differences: its input is not rounded to BF16
+    bool wide = exec_is_wide(x, w->kind, n) && x->p->weights[i_weight].role != TK_ROLE_ROUTER;
     gemm_job j = {.x = x,
                   .w = w,
                   .bias = bias,
-                  .in = act_of(x, in, tok, n, w->kind),
+                  .in = act_of(x, in, tok, n, w->kind, wide),
                   .out = out,
                   .ld_out = ld_out,
-                  .n_tok = n};
+                  .n_tok = n,
+                  .wide = wide};
     int64_t n_panel = tk_packed_panels(w);
     int64_t each = n_panel / (ITEMS_A_THREAD * tk_pool_threads(x->pool));
     j.panels_per_item = (int)TK_MAX(4, TK_MIN(each / 4 * 4, 16));
@@ -199,7 +228,7 @@ void exec_packed_times(tk_exec *x, const tk_packed *w, const float *bias, tk_vie
 
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind)
 {
-    return act_of(x, in, 0, x->n_tok, kind);
+    return act_of(x, in, 0, x->n_tok, kind, false);
 }
 
 void exec_act_forget(tk_exec *x, int16_t buf)

@@ -3,7 +3,7 @@
 #ifndef TK_EMULATE_AMX_H
 #define TK_EMULATE_AMX_H
 
-#include "avx512.h"
+#include "avx512.h" // beside this file
 
 #include "num/convert.h"
 

@@ -59,6 +59,9 @@ static tk_matrix make(const source *s, int64_t n_out, int64_t n_in, tk_packed *p
     if (s->type == TK_DTYPE_MXFP4) // scales of a size that sums can hold
         for (size_t i = 0; i < (size_t)n_out * row_bytes; i += 17)
             codes[i] = (uint8_t)(90 + tk_rng_below(&rng, 60));
+    if (s->type == TK_DTYPE_BF16) // no sum overflows
+        for (size_t i = 1; i < (size_t)n_out * row_bytes; i += 2)
+            codes[i] = (uint8_t)((codes[i] & 0x8F) | 0x30);
     random_scales(s, scale, (size_t)(rows * cols));
     tk_matrix m = {.data = codes,
                    .row_bytes = row_bytes,

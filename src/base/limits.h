@@ -18,6 +18,15 @@
 #define TK_LIMIT_GGUF_ARRAY (1u << 24)
 #define TK_LIMIT_GGUF_STRING_BYTES (64u << 20)
 
+// the hub's answers
+#define TK_LIMIT_HUB_JSON_BYTES (16u << 20) // the listing of 10,000 files has about 3 MB
+#define TK_LIMIT_HUB_FILES (1u << 16)
+#define TK_LIMIT_HUB_NAME_BYTES 1024
+#define TK_LIMIT_HUB_FILE_BYTES ((uint64_t)1 << 50)
+#define TK_LIMIT_HUB_REDIRECTS 8
+#define TK_LIMIT_HUB_JOBS 64 // files in flight
+#define TK_LIMIT_HUB_TOKEN_BYTES 4096
+
 // models
 #define TK_LIMIT_VOCAB (1 << 22)
 #define TK_LIMIT_LAYERS 1024

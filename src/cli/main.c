@@ -102,6 +102,20 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+// A message may hold names from files and servers: what a terminal would obey is shown instead.
+static void print_error(const char *msg)
+{
+    fputs("tokamak: ", stderr);
+    for (; *msg; msg++) {
+        unsigned char c = (unsigned char)*msg;
+        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+            fprintf(stderr, "\\x%02x", c);
+        else
+            fputc(c, stderr);
+    }
+    fputc('\n', stderr);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); // a closed stdout is a write error, reported as one
@@ -131,6 +145,6 @@ int main(int argc, char **argv)
     tk_status st = cmd->run(argc - 1, argv + 1, &err);
     if (fflush(stdout) != 0 && st == TK_OK)
         st = tk_fail(&err, TK_FAILED, "cannot write the result");
-    if (st != TK_OK) fprintf(stderr, "tokamak: %s\n", err.msg[0] ? err.msg : tk_status_text(st));
+    if (st != TK_OK) print_error(err.msg[0] ? err.msg : tk_status_text(st));
     return tk_status_exit_code(st);
 }

@@ -11,3 +11,4 @@ expect "a missing model is bad input" 3 '' '"/nowhere" does not exist' -- inspec
 expect "a missing argument is wrong usage" 2 '' 'usage: tokamak inspect' -- inspect
 expect "a model that was not pulled says how" 3 '' 'tokamak pull no-such/model' -- inspect no-such/model
 expect "TOKAMAK_CPU is checked" 3 '' 'does not exist' -- inspect /nowhere
+expect "control characters in a message are shown, not sent" 3 '' '/no\\x1b\[2Jwhere' -- inspect "$(printf '/no\033[2Jwhere')"

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static tk_cpu cpu;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -66,4 +68,16 @@ const tk_cpu *tk_cpu_get(void)
 {
     pthread_once(&once, detect);
     return &cpu;
+}
+
+bool tk_cpu_allow_amx(void)
+{
+#if defined(__x86_64__) && defined(SYS_arch_prctl)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; // <asm/prctl.h> of Linux 5.16
+    const tk_cpu *c = tk_cpu_get();
+    return (c->amx_int8 || c->amx_bf16) &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return false;
+#endif
 }

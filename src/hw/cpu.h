@@ -14,5 +14,8 @@ typedef struct tk_cpu {
 
 // Never NULL. Any thread.
 const tk_cpu *tk_cpu_get(void);
+// Asks the system to let this process use tile registers (Linux gives them on request only). False where
+// there are none or it refuses. Before threads that use them are made.
+bool tk_cpu_allow_amx(void);
 
 #endif

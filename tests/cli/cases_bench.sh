@@ -8,4 +8,5 @@ expect "help explains a command of a group" 0 'usage: tokamak bench kernel' '' -
 expect "--help after a command of a group" 0 'usage: tokamak bench kernel' '' -- bench kernel --help
 expect "a misspelt command of a group" 2 '' 'unknown command "bench kernal"; did you mean "bench kernel"' -- bench kernal
 expect "a misspelt group" 2 '' 'unknown command "bnch"' -- bnch kernel
+expect "help explains bench serve" 0 'usage: tokamak bench serve' '' -- help bench serve
 expect "the man page has the group's commands" 0 'bench kernel' '' -- help --man

@@ -30,7 +30,7 @@ set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS
   "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mprefer-vector-width=512")
 file(GLOB amx_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/amx/*.c)
 set_source_files_properties(${amx_sources} PROPERTIES COMPILE_OPTIONS
-  "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mamx-tile;-mamx-bf16;-mprefer-vector-width=512")
+  "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512vbmi;-mamx-tile;-mamx-bf16;-mamx-int8;-mprefer-vector-width=512")
 tk_layer(model tk_store tk_num tk_base)
 tk_layer(sample tk_kernels tk_num tk_base)
 tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)
@@ -41,17 +41,23 @@ set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
   "TK_CONFIGS_DIR=\"${PROJECT_SOURCE_DIR}/models/configs\""
   "TK_CONFIGS_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/configs\"")
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
+tk_layer(bench tk_engine PkgConfig::CURL)
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
   OUTPUT_VARIABLE tk_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 if(NOT tk_commit)
   set(tk_commit unknown)
 endif()
+execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-list --count HEAD
+  OUTPUT_VARIABLE tk_commit_count OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT tk_commit_count)
+  set(tk_commit_count 0)
+endif()
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(tokamak ${cli_sources})
-target_link_libraries(tokamak PRIVATE tk_engine PkgConfig::EDIT)
+target_link_libraries(tokamak PRIVATE tk_bench tk_engine PkgConfig::EDIT)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTIES COMPILE_DEFINITIONS
-  "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\"")
+  "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\";TK_COMMIT_COUNT=${tk_commit_count}")
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/api.c PROPERTIES

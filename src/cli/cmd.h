@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 typedef struct tk_cmd {
-    const char *name;
+    const char *name;     // one word, or two with a space: "bench kernel"
     const char *synopsis; // after "tokamak ", e.g. "run MODEL [-p TEXT] [options]"
     const char *summary;  // one line
     const char *details;  // paragraphs, '\n' between; may be NULL
     const tk_opt *opts;   // without the common ones (tk_cmd_common_opts)
-    // argv[0] is the command's name. Results on stdout, the rest on stderr.
+    // argv[0] is the last word of the command's name. Results on stdout, the rest on stderr.
     tk_status (*run)(int argc, char **argv, tk_err *err);
 } tk_cmd;
 
@@ -45,6 +45,10 @@ tk_status tk_cmd_parse(const tk_cmd *cmd, int argc, char **argv, void *options,
 // end, -1 with err set when a line is longer than TK_LIMIT_JSONL_LINE_BYTES or reading fails.
 int tk_cmd_read_line(FILE *from, char **line, size_t *cap, size_t *len, tk_err *err);
 
+// The commit this was built from, and how many commits came before it.
+extern const char tk_cmd_commit[];
+extern const int tk_cmd_commit_count;
+
 // The commands: X(identifier). Each file defines `const tk_cmd tk_cmd_<identifier>`.
 #define TK_CMD_MAP(X)                                                                              \
     X(run)                                                                                         \
@@ -56,6 +60,8 @@ int tk_cmd_read_line(FILE *from, char **line, size_t *cap, size_t *len, tk_err *
     X(logits)                                                                                      \
     X(pull)                                                                                        \
     X(synth)                                                                                       \
+    X(bench_kernel)                                                                                \
+    X(bench_serve)                                                                                 \
     X(version)
 
 #define X(id) extern const tk_cmd tk_cmd_##id;

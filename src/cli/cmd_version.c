@@ -11,6 +11,13 @@
 #define TK_COMMIT "unknown"
 #endif
 
+#ifndef TK_COMMIT_COUNT
+#define TK_COMMIT_COUNT 0
+#endif
+
+const char tk_cmd_commit[] = TK_COMMIT;
+const int tk_cmd_commit_count = TK_COMMIT_COUNT;
+
 typedef struct options {
     tk_cmd_common common;
     bool json;

@@ -256,6 +256,11 @@ tk_isa tk_exec_isa(const tk_exec *x)
     return x->k.isa;
 }
 
+tk_kv_dtype tk_exec_kv_dtype(const tk_exec *x)
+{
+    return x->opts.kv_dtype;
+}
+
 tk_kv_pool *tk_exec_kv_pool(tk_exec *x)
 {
     return x->kv;

@@ -55,6 +55,7 @@ void tk_exec_free(tk_exec *x); // NULL is fine
 
 const tk_exec_plan *tk_exec_plan_of(const tk_exec *x);
 tk_isa tk_exec_isa(const tk_exec *x);
+tk_kv_dtype tk_exec_kv_dtype(const tk_exec *x);
 tk_kv_pool *tk_exec_kv_pool(tk_exec *x); // for truncating and clearing a sequence's table
 
 // One sequence's share of a step.

@@ -10,8 +10,8 @@ typedef struct tk_cpu {
     bool avx2;   // + FMA, F16C, BMI2: the level "avx2"
     bool avx512; // F, BW, DQ, VL, VNNI, VBMI: the level "avx512" (Ice Lake, Zen 4 and later)
     bool avx512_bf16;
-    bool amx_bf16,
-        amx_int8; // the level "amx" asks for both; the system has allowed the tile registers
+    // with the system's leave to use tiles; the level "amx" asks for BF16
+    bool amx_bf16, amx_int8;
 } tk_cpu;
 
 // Never NULL. Any thread.

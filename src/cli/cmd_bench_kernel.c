@@ -22,7 +22,7 @@ typedef struct options {
     const char *compute, *output;
     tk_opt_list model, n_prompt, n_gen, pg, n_depth, n_batch, n_ubatch, threads, parallel;
     int64_t reps, seed;
-    bool no_roof, no_warmup;
+    bool no_roof, no_repack, no_warmup;
 } options;
 
 #define LIST(long_name, short_names, field, text)                                                  \
@@ -80,6 +80,10 @@ static const tk_opt table[] = {
      .type = TK_OPT_FLAG,
      .help = "Do not probe what the machine can do at most: fractions are then unknown.",
      .offset = offsetof(options, no_roof)},
+    {.name = "no-repack",
+     .type = TK_OPT_FLAG,
+     .help = "Use the weights where they are mapped, as `run` does by default.",
+     .offset = offsetof(options, no_repack)},
     {.name = "no-warmup",
      .type = TK_OPT_FLAG,
      .help = "No untimed pass before the timed ones.",
@@ -280,6 +284,7 @@ static tk_status prepare(job *j, const char *const *positional, int n_positional
         return tk_fail(err, TK_USAGE, "usage: tokamak %s", tk_cmd_bench_kernel.synopsis);
     TK_TRY(parse_lists(j, err));
     list_tests(j);
+    j->engine.repack = !j->o->no_repack;
     if (j->n_test == 0)
         return tk_fail(err, TK_USAGE, "there is nothing to measure: -p and -n are 0");
     tk_model_opts mo = {.compute = o->compute};

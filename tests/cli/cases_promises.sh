@@ -33,9 +33,11 @@ if ! grep -q __asan_init "$tokamak"; then
     within_bound "the demo model stays within its memory" "$demo" -p 'What is 109 + 802?'
     within_bound "so it does with the reference kernels" "$demo" -p 'What is 109 + 802?' --compute ref
     within_bound "and with a long context" "$demo" -p 'hi' --temperature 100 --max-tokens 200 -c 20000
+    within_bound "and with its weights packed" "$demo" -p 'What is 109 + 802?' --repack
     gguf=${TOKAMAK_SMOLLM2:-$root/build/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf}
     if [ -f "$gguf" ]; then
         within_bound "a GGUF stays within its memory" "$gguf" -p 'What is a tokamak?' --max-tokens 16
+        within_bound "so it does packed" "$gguf" -p 'What is a tokamak?' --max-tokens 16 --repack
         within_bound "and with a long prompt" "$gguf" --max-tokens 4 -p "$(head -c 6000 "$root/src/text/bpe.c")"
     fi
 fi

@@ -9,6 +9,7 @@
 #define TK_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define TK_ALIGNED(n) __attribute__((aligned(n)))
+#define TK_RETURNS_NONNULL __attribute__((returns_nonnull))
 #define TK_UNUSED __attribute__((unused))
 #define TK_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define TK_MIN(a, b) ((a) < (b) ? (a) : (b))

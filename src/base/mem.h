@@ -29,16 +29,16 @@ TK_INLINE bool tk_add_size(size_t a, size_t b, size_t *out)
 }
 
 // Zeroed memory of n bytes (n = 0 gives a valid pointer). Never NULL. Free with tk_free.
-void *tk_alloc(size_t n);
+void *tk_alloc(size_t n) TK_RETURNS_NONNULL;
 // Grows p (NULL allowed) to n bytes; new bytes are not zeroed. Never NULL.
-void *tk_realloc(void *p, size_t n);
+void *tk_realloc(void *p, size_t n) TK_RETURNS_NONNULL;
 // Zeroed n_item * item_bytes, or NULL when that overflows or is not to be had. Free with tk_free.
 void *tk_try_alloc(size_t n_item, size_t item_bytes);
 // Copies of a string (NUL-terminated), free with tk_free.
-char *tk_strdup(const char *s);
-char *tk_strndup(const char *s, size_t len);
+char *tk_strdup(const char *s) TK_RETURNS_NONNULL;
+char *tk_strndup(const char *s, size_t len) TK_RETURNS_NONNULL;
 // printf into new memory, free with tk_free.
-char *tk_asprintf(const char *fmt, ...) TK_PRINTF(1, 2);
+char *tk_asprintf(const char *fmt, ...) TK_PRINTF(1, 2) TK_RETURNS_NONNULL;
 void tk_free(void *p); // NULL is fine
 
 #endif

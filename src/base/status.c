@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-tk_status tk_fail(tk_err *err, tk_status st, const char *fmt, ...)
+tk_status(tk_fail)(tk_err *err, tk_status st, const char *fmt, ...)
 {
     if (err == NULL || err->status != TK_OK) return st;
     err->status = st;

@@ -39,6 +39,9 @@ typedef struct tk_err {
 
 // Sets err (when not NULL and still clean) and returns st, so that `return tk_fail(...)` reads well.
 tk_status tk_fail(tk_err *err, tk_status st, const char *fmt, ...) TK_PRINTF(3, 4);
+#ifdef __clang_analyzer__ // which cannot see that a failure is never TK_OK
+#define tk_fail(err, st, ...) ((tk_fail)(err, st, __VA_ARGS__), (st))
+#endif
 
 // Puts "prefix: " before the story already in err, to say where it happened. Returns st.
 tk_status tk_fail_in(tk_err *err, tk_status st, const char *fmt, ...) TK_PRINTF(3, 4);

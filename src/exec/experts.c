@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -54,6 +55,7 @@ static void keep_groups(const tk_moe *m, float *choice, float *rank)
 {
     if (m->group_rank == TK_GROUP_NONE || m->n_group == m->n_group_used) return;
     int n = m->n_expert / m->n_group;
+    assert(n > 0); // the config was checked
     for (int g = 0; g < m->n_group; g++) rank[g] = rank_of_group(m->group_rank, choice + g * n, n);
     bool keep[TK_LIMIT_EXPERTS] = {0};
     for (int i = 0; i < m->n_group_used; i++) {

@@ -241,7 +241,7 @@ static bool scalar_int(uint32_t type, const uint8_t *p, int64_t *v)
     switch (type) {
     case T_U8:
     case T_BOOL: *v = *p; return true;
-    case T_I8: *v = (int8_t)*p; return true;
+    case T_I8: *v = *p < 128 ? *p : *p - 256; return true;
     case T_U16: *v = (int64_t)load_le(p, 2); return true;
     case T_I16: *v = (int16_t)load_le(p, 2); return true;
     case T_U32: *v = (int64_t)load_le(p, 4); return true;

@@ -5,6 +5,7 @@
 #include "base/status.h"
 
 #include <signal.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@ static const tk_cmd *find(int n_word, char **word, int *n_used)
 static bool in_group(const tk_cmd *c, const char *group)
 {
     size_t len = strlen(group);
+    assert(c != NULL); // an entry of `commands`
     return strncmp(c->name, group, len) == 0 && c->name[len] == ' ';
 }
 

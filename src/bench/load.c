@@ -132,12 +132,16 @@ static void on_done(void *ctx, int i, const tk_stream_result *r)
     give_up(l, i + 1);
 }
 
-// Starts what may go now; *until is when the next one may.
+enum { BURST = 16 };
+
+// Starts what may go now, BURST at most: events that arrive meanwhile must not wait for a thousand starts.
+// *until is when the next one may.
 static tk_status start_due(load *l, uint64_t *until, tk_err *err)
 {
     tk_status st = TK_OK;
-    *until = UINT64_MAX;
-    while (st == TK_OK) {
+    for (int n = 0; st == TK_OK; n++) {
+        *until = n == BURST ? 0 : UINT64_MAX;
+        if (n == BURST) break;
         bool room = l->o->max_concurrency == 0 ||
                     tk_streams_active(l->streams) + l->n_follow < l->o->max_concurrency;
         if (l->n_follow > 0) { // a conversation under way keeps its place

@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"object": "list", "data": [
                 {"id": self.server.model, "object": "model", "meta": {"n_vocab": 5000}}]})
         else:
-            self.answer(404, {"error": {"message": "no such path"}})
+            self.answer(200 if self.path == "/health" else 404, {})
 
     def do_POST(self):
         arrived = time.monotonic()

@@ -67,7 +67,8 @@ static jj_val list_index(jj *it, jj_val self, const jj_args *a)
 static jj_val list_count(jj *it, jj_val self, const jj_args *a)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < self.u.l->n && jj_step(it, 1); i++) n += jj_equal(it, self.u.l->v[i], a->pos[0]);
+    for (size_t i = 0; i < self.u.l->n && jj_step(it, 1); i++)
+        n += jj_equal(it, self.u.l->v[i], a->pos[0]);
     return jj_int(n);
 }
 
@@ -103,16 +104,22 @@ static jj_val float_is_integer(jj *it, jj_val self, const jj_args *a)
 }
 
 static const jj_func dict_methods[] = {
-    {"get", dict_get, "/key,default", 1}, {"items", dict_items, "", 0},   {"keys", dict_keys, "", 0},
-    {"values", dict_values, "", 0},       {"copy", dict_copy, "", 0},     {0},
+    {"get", dict_get, "/key,default", 1}, {"items", dict_items, "", 0}, {"keys", dict_keys, "", 0},
+    {"values", dict_values, "", 0},       {"copy", dict_copy, "", 0},   {0},
 };
 static const jj_func list_methods[] = {
-    {"index", list_index, "/value,start,stop", 1}, {"count", list_count, "/value", 1}, {"copy", list_copy, "", 0}, {0},
+    {"index", list_index, "/value,start,stop", 1},
+    {"count", list_count, "/value", 1},
+    {"copy", list_copy, "", 0},
+    {0},
 };
 static const jj_func tuple_methods[] = {
-    {"index", list_index, "/value,start,stop", 1}, {"count", list_count, "/value", 1}, {0},
+    {"index", list_index, "/value,start,stop", 1},
+    {"count", list_count, "/value", 1},
+    {0},
 };
-static const jj_func cycler_methods[] = {{"next", cycler_next, "", 0}, {"reset", cycler_reset, "", 0}, {0}};
+static const jj_func cycler_methods[] = {
+    {"next", cycler_next, "", 0}, {"reset", cycler_reset, "", 0}, {0}};
 static const jj_func float_methods[] = {{"is_integer", float_is_integer, "", 0}, {0}};
 
 static bool listed(const char *const *names, const jj_str *name)
@@ -124,7 +131,8 @@ static bool listed(const char *const *names, const jj_str *name)
 
 static bool is_unsafe(jj_val o, const jj_str *name)
 {
-    static const char *const list[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove", NULL};
+    static const char *const list[] = {"append", "clear",  "pop",    "reverse", "insert",
+                                       "sort",   "extend", "remove", NULL};
     static const char *const dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
     if (o.kind == JJ_LIST) return listed(list, name);
     return o.kind == JJ_DICT && listed(dict, name);
@@ -132,8 +140,8 @@ static bool is_unsafe(jj_val o, const jj_str *name)
 
 static jj_val unsafe(jj *it, jj_val o, const jj_str *name)
 {
-    return jj_undef(it, "access to attribute '%.*s' of '%s' object is unsafe.", (int)TK_MIN(name->len, 100), name->p,
-                    jj_type_name(o));
+    return jj_undef(it, "access to attribute '%.*s' of '%s' object is unsafe.",
+                    (int)TK_MIN(name->len, 100), name->p, jj_type_name(o));
 }
 
 static const jj_func *methods_of(jj_val o, const jj_str *name)
@@ -179,7 +187,8 @@ jj_val jj_attr_of(jj *it, jj_val o, const jj_str *name, bool *found)
     if (o.kind == JJ_LOOP) return jj_loop_attr(it, o.u.loop, name, found);
     if (is_unsafe(o, name)) return unsafe(it, o, name);
     if (number_attr(o, name, &v)) return v;
-    if (o.kind == JJ_CYCLER && name->len == 7 && memcmp(name->p, "current", 7) == 0) return o.u.l->v[o.u.l->pos];
+    if (o.kind == JJ_CYCLER && name->len == 7 && memcmp(name->p, "current", 7) == 0)
+        return o.u.l->v[o.u.l->pos];
     if (o.kind == JJ_MACRO && name->len == 4 && memcmp(name->p, "name", 4) == 0 && o.u.macro->name)
         return jj_str_ref(it, o.u.macro->name->p, o.u.macro->name->len);
     const jj_func *f = methods_of(o, name);
@@ -196,7 +205,8 @@ static jj_val no_attr(jj *it, jj_val o, jj_val key)
     if (o.kind == JJ_NONE) type = "None";
     if (o.kind == JJ_NS) type = "transformers.utils.chat_template_utils.TemplateNamespace";
     if (key.kind == JJ_STR)
-        return jj_undef(it, "'%s%s' has no attribute '%.*s'", type, tail, (int)TK_MIN(key.u.s->len, 150), key.u.s->p);
+        return jj_undef(it, "'%s%s' has no attribute '%.*s'", type, tail,
+                        (int)TK_MIN(key.u.s->len, 150), key.u.s->p);
     tk_buf b = jj_buf();
     jj_repr(it, &b, key);
     jj_val v = jj_undef(it, "%s%s has no element %.150s", type, tail, tk_buf_str(&b));
@@ -213,12 +223,14 @@ static jj_val undefined_error(jj *it, jj_val o)
 static bool item_of(jj *it, jj_val o, jj_val key, jj_val *out)
 {
     if (o.kind == JJ_DICT) {
-        if (key.kind == JJ_LIST || key.kind == JJ_DICT || key.kind == JJ_VIEW) return false; // unhashable
+        if (key.kind == JJ_LIST || key.kind == JJ_DICT || key.kind == JJ_VIEW)
+            return false; // unhashable
         return jj_dict_get(it, o.u.d, key, out);
     }
     if (key.kind != JJ_INT && key.kind != JJ_BOOL) return false;
     int64_t i = key.kind == JJ_INT ? key.u.i : key.u.b;
-    if (o.kind != JJ_STR && o.kind != JJ_LIST && o.kind != JJ_TUPLE && o.kind != JJ_RANGE) return false;
+    if (o.kind != JJ_STR && o.kind != JJ_LIST && o.kind != JJ_TUPLE && o.kind != JJ_RANGE)
+        return false;
     int64_t n = (int64_t)jj_len(it, o);
     if (i < 0) i += n;
     if (i < 0 || i >= n) return false;
@@ -244,10 +256,29 @@ static bool underscored(const jj_str *name)
 // Attributes with an underscore that every Python object has: unsafe rather than missing.
 static bool dunder(const jj_str *name)
 {
-    static const char *const every[] = {
-        "__class__", "__init__", "__doc__",  "__dict__",    "__module__", "__repr__",      "__str__",    "__eq__",
-        "__ne__",    "__hash__", "__dir__",  "__getattr__", "__new__",    "__subclasshook__", "__reduce__", "__format__",
-        "__sizeof__", "__getattribute__", "__setattr__", "__delattr__", "__init_subclass__", "__reduce_ex__", NULL};
+    static const char *const every[] = {"__class__",
+                                        "__init__",
+                                        "__doc__",
+                                        "__dict__",
+                                        "__module__",
+                                        "__repr__",
+                                        "__str__",
+                                        "__eq__",
+                                        "__ne__",
+                                        "__hash__",
+                                        "__dir__",
+                                        "__getattr__",
+                                        "__new__",
+                                        "__subclasshook__",
+                                        "__reduce__",
+                                        "__format__",
+                                        "__sizeof__",
+                                        "__getattribute__",
+                                        "__setattr__",
+                                        "__delattr__",
+                                        "__init_subclass__",
+                                        "__reduce_ex__",
+                                        NULL};
     return listed(every, name);
 }
 
@@ -282,7 +313,8 @@ jj_val jj_getitem(jj *it, jj_val o, jj_val key)
 // ---- slices ----------------------------------------------------------------------------------------
 
 // Python's slice.indices; false on failure.
-static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, int64_t *step, size_t *count)
+static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, int64_t *step,
+                        size_t *count)
 {
     *step = sl->v[2].kind == JJ_NONE ? 1 : jj_as_int(it, sl->v[2], "slice step");
     if (it->st != TK_OK) return false;
@@ -316,7 +348,9 @@ static jj_val slice_str(jj *it, jj_val o, int64_t start, int64_t step, size_t co
     jj_step(it, s->len / 64);
     if (step == 1) {
         size_t from = jj_cp_offset(s, (size_t)start);
-        jj_str rest = {.p = s->p + from, .len = s->len - from, .n_cp = s->n_cp == s->len ? s->len - from : SIZE_MAX};
+        jj_str rest = {.p = s->p + from,
+                       .len = s->len - from,
+                       .n_cp = s->n_cp == s->len ? s->len - from : SIZE_MAX};
         return jj_substr(it, s, from, from + jj_cp_offset(&rest, count));
     }
     // Byte offsets of every code point, since a step may go either way.
@@ -360,7 +394,8 @@ jj_val jj_getslice(jj *it, jj_val o, jj_val slice)
     if (o.kind == JJ_RANGE) {
         jj_range *r = jj_alloc(it, 1, sizeof *r);
         if (r == NULL) return o;
-        *r = (jj_range){.start = o.u.r->start + start * o.u.r->step, .step = o.u.r->step * step, .n = count};
+        *r = (jj_range){
+            .start = o.u.r->start + start * o.u.r->step, .step = o.u.r->step * step, .n = count};
         r->stop = r->start + (int64_t)count * r->step;
         return (jj_val){.kind = JJ_RANGE, .u.r = r};
     }

@@ -180,7 +180,9 @@ static void rest_args(jj *it, const jj_macro *m, jj_scope *s, const jj_args *a, 
     if (m->uses_kwargs) {
         jj_dict *d = jj_dict_new(it);
         for (size_t i = 0; d && i < a->n_kw; i++)
-            if (!used[i]) jj_dict_set(it, d, jj_str_ref(it, a->kw[i].name->p, a->kw[i].name->len), a->kw[i].val);
+            if (!used[i])
+                jj_dict_set(it, d, jj_str_ref(it, a->kw[i].name->p, a->kw[i].name->len),
+                            a->kw[i].val);
         if (d) set_special(s, "kwargs", (jj_val){.kind = JJ_DICT, .u.d = d});
     } else {
         for (size_t i = 0; i < a->n_kw; i++)
@@ -207,7 +209,8 @@ static void bind_params(jj *it, const jj_macro *m, jj_scope *s, const jj_args *a
     if (used == NULL || !jj_step(it, a->n_kw * (n->list.n + 1))) return;
     for (uint32_t i = 0; i < n->list.n; i++) {
         const jj_str *name = n->list.v[i]->name;
-        jj_val *slot = jj_slot(s, name), *given = i < a->n_pos ? &a->pos[i] : take_kw(a, name, used);
+        jj_val *slot = jj_slot(s, name),
+               *given = i < a->n_pos ? &a->pos[i] : take_kw(a, name, used);
         *slot = given ? *given : jj_missing();
     }
     if (m->uses_caller && !has_param(n, "caller")) {
@@ -384,7 +387,8 @@ static jj_flow exec_one(jj *it, const jj_node *n)
     case N_BREAK: return FLOW_BREAK;
     case N_CONTINUE: return FLOW_CONTINUE;
     default:
-        jj_fail(it, TK_UNSUPPORTED, "line %u: '%.*s' needs other templates, which a chat template has not", n->line,
+        jj_fail(it, TK_UNSUPPORTED,
+                "line %u: '%.*s' needs other templates, which a chat template has not", n->line,
                 (int)n->name->len, n->name->p);
         break;
     }

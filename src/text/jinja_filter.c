@@ -137,7 +137,8 @@ static jj_val f_indent(jj *it, jj_val self, const jj_args *a)
 {
     jj_val w = jj_arg(a, 0, "width");
     bool first = jj_truth(it, jj_arg(a, 1, "first")), blank = jj_truth(it, jj_arg(a, 2, "blank"));
-    if (self.kind != JJ_STR) return jj_raise(it, "indent needs a string, not %s", jj_type_name(self));
+    if (self.kind != JJ_STR)
+        return jj_raise(it, "indent needs a string, not %s", jj_type_name(self));
     if (!given(w)) w = jj_int(4);
     if (w.kind != JJ_STR) w = jj_binary(it, OP_MUL, jj_str_lit(it, " "), w);
     if (it->st != TK_OK || w.kind != JJ_STR) return self;
@@ -156,16 +157,20 @@ static jj_val f_indent(jj *it, jj_val self, const jj_args *a)
 
 static jj_val f_truncate(jj *it, jj_val self, const jj_args *a)
 {
-    jj_val len_v = jj_arg(a, 0, "length"), end = jj_arg(a, 2, "end"), leeway_v = jj_arg(a, 3, "leeway");
+    jj_val len_v = jj_arg(a, 0, "length"), end = jj_arg(a, 2, "end"),
+           leeway_v = jj_arg(a, 3, "leeway");
     bool kill = jj_truth(it, jj_arg(a, 1, "killwords"));
-    if (self.kind != JJ_STR) return jj_raise(it, "truncate needs a string, not %s", jj_type_name(self));
+    if (self.kind != JJ_STR)
+        return jj_raise(it, "truncate needs a string, not %s", jj_type_name(self));
     if (!given(end)) end = jj_str_lit(it, "...");
     int64_t len = given(len_v) ? jj_as_int(it, len_v, "truncate") : 255;
-    int64_t leeway = given(leeway_v) && leeway_v.kind != JJ_NONE ? jj_as_int(it, leeway_v, "truncate") : 5;
+    int64_t leeway =
+        given(leeway_v) && leeway_v.kind != JJ_NONE ? jj_as_int(it, leeway_v, "truncate") : 5;
     if (it->st != TK_OK) return self;
     if (end.kind != JJ_STR) return jj_raise(it, "truncate: end must be a string");
     int64_t n_end = (int64_t)jj_cp_count(end.u.s), n = (int64_t)jj_cp_count(self.u.s);
-    if (len < n_end) return jj_raise(it, "expected length >= %lld, got %lld", (long long)n_end, (long long)len);
+    if (len < n_end)
+        return jj_raise(it, "expected length >= %lld, got %lld", (long long)n_end, (long long)len);
     if (leeway < 0) return jj_raise(it, "expected leeway >= 0, got %lld", (long long)leeway);
     if (n - len <= leeway) return self;
     size_t to = jj_cp_offset(self.u.s, (size_t)(len - n_end));
@@ -200,7 +205,8 @@ static jj_val f_abs(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
     if (self.kind == JJ_FLOAT) return jj_float(fabs(self.u.f));
-    if (!jj_is_number(self)) return jj_raise(it, "bad operand type for abs(): '%s'", jj_type_name(self));
+    if (!jj_is_number(self))
+        return jj_raise(it, "bad operand type for abs(): '%s'", jj_type_name(self));
     int64_t i = jj_as_int(it, self, "abs");
     if (i == INT64_MIN) return jj_raise(it, "an integer does not fit in 64 bits");
     return jj_int(i < 0 ? -i : i);
@@ -229,7 +235,8 @@ static jj_val f_int(jj *it, jj_val self, const jj_args *a)
     if (self.kind == JJ_FLOAT) return to_int(it, self.u.f, &i) ? jj_int(i) : d;
     if (self.kind != JJ_STR) return d;
     bool base_ok = base == 0 || (base >= 2 && base <= 36);
-    if (base_ok && jj_parse_int(self.u.s->p, self.u.s->len, (int)base, &i, &overflow)) return jj_int(i);
+    if (base_ok && jj_parse_int(self.u.s->p, self.u.s->len, (int)base, &i, &overflow))
+        return jj_int(i);
     if (overflow) return jj_raise(it, "an integer does not fit in 64 bits");
     return jj_parse_float(self.u.s->p, self.u.s->len, &f) && to_int(it, f, &i) ? jj_int(i) : d;
 }
@@ -285,7 +292,8 @@ static jj_val f_round(jj *it, jj_val self, const jj_args *a)
         return jj_raise(it, "type %s doesn't define __round__ method", jj_type_name(self));
     }
     if (it->st != TK_OK || (!up && !down)) return round_common(it, self, digits);
-    jj_val scale = jj_binary(it, OP_POW, jj_int(10), jj_int(digits)), x = jj_binary(it, OP_MUL, self, scale);
+    jj_val scale = jj_binary(it, OP_POW, jj_int(10), jj_int(digits)),
+           x = jj_binary(it, OP_MUL, self, scale);
     if (it->st != TK_OK) return x;
     double f = jj_as_double(x);
     int64_t i = 0;
@@ -313,13 +321,15 @@ static jj_val f_filesizeformat(jj *it, jj_val self, const jj_args *a)
     double u = base * base;
     size_t i = 0;
     for (; i < 7 && f >= u; i++) u *= base;
-    snprintf(s, sizeof s, "%.1f %s%s", base * f / u, binary && i == 0 ? "K" : unit[i], binary ? "iB" : "B");
+    snprintf(s, sizeof s, "%.1f %s%s", base * f / u, binary && i == 0 ? "K" : unit[i],
+             binary ? "iB" : "B");
     return jj_str_new(it, s, strlen(s));
 }
 
 static jj_val f_format(jj *it, jj_val self, const jj_args *a)
 {
-    if (a->n_pos && a->n_kw) return jj_raise(it, "can't handle positional and keyword arguments at the same time");
+    if (a->n_pos && a->n_kw)
+        return jj_raise(it, "can't handle positional and keyword arguments at the same time");
     self = jj_to_str(it, self);
     if (it->st != TK_OK) return self;
     if (a->n_kw) {

@@ -77,7 +77,8 @@ bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse)
                 bool take_b = a == mid;
                 if (a < mid && b < hi) {
                     if (!jj_step(it, 1)) return false;
-                    take_b = reverse ? jj_compare(it, OP_LT, keys[a], keys[b]) : jj_compare(it, OP_LT, keys[b], keys[a]);
+                    take_b = reverse ? jj_compare(it, OP_LT, keys[a], keys[b])
+                                     : jj_compare(it, OP_LT, keys[b], keys[a]);
                     if (it->st != TK_OK) return false;
                 }
                 size_t from = take_b ? b++ : a++;
@@ -93,23 +94,28 @@ bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse)
 
 static jj_val f_sort(jj *it, jj_val self, const jj_args *a)
 {
-    bool reverse = jj_truth(it, jj_arg(a, 0, "reverse")), sensitive = jj_truth(it, jj_arg(a, 1, "case_sensitive"));
+    bool reverse = jj_truth(it, jj_arg(a, 0, "reverse")),
+         sensitive = jj_truth(it, jj_arg(a, 1, "case_sensitive"));
     jj_val attr = jj_arg(a, 2, "attribute");
     jj_list *l = jj_to_list(it, self);
     jj_val *keys = l ? jj_alloc(it, l->n + 1, sizeof *keys) : NULL;
-    for (size_t i = 0; keys && i < l->n && it->st == TK_OK; i++) keys[i] = sort_key(it, l->v[i], attr, sensitive);
+    for (size_t i = 0; keys && i < l->n && it->st == TK_OK; i++)
+        keys[i] = sort_key(it, l->v[i], attr, sensitive);
     if (it->st != TK_OK || !jj_sort(it, keys, l->v, l->n, reverse)) return jj_none();
     return jj_wrap_list(JJ_LIST, l);
 }
 
 static jj_val f_dictsort(jj *it, jj_val self, const jj_args *a)
 {
-    bool sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive")), reverse = jj_truth(it, jj_arg(a, 2, "reverse"));
+    bool sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive")),
+         reverse = jj_truth(it, jj_arg(a, 2, "reverse"));
     jj_val by = jj_arg(a, 1, "by");
     bool by_value = by.kind == JJ_STR && by.u.s->len == 5 && memcmp(by.u.s->p, "value", 5) == 0;
-    if (given(by) && !by_value && !(by.kind == JJ_STR && by.u.s->len == 3 && memcmp(by.u.s->p, "key", 3) == 0))
+    if (given(by) && !by_value &&
+        !(by.kind == JJ_STR && by.u.s->len == 3 && memcmp(by.u.s->p, "key", 3) == 0))
         return jj_raise(it, "You can only sort by either \"key\" or \"value\"");
-    if (self.kind != JJ_DICT) return jj_raise(it, "dictsort needs a dict, not %s", jj_type_name(self));
+    if (self.kind != JJ_DICT)
+        return jj_raise(it, "dictsort needs a dict, not %s", jj_type_name(self));
     size_t n = self.u.d->n;
     jj_val *keys = jj_alloc(it, n + 1, sizeof *keys);
     jj_list *l = jj_list_new(it, n);
@@ -132,7 +138,8 @@ static jj_val f_unique(jj *it, jj_val self, const jj_args *a)
     while (it->st == TK_OK && jj_next(it, &c, &item)) {
         jj_val key = fold(it, jj_get_path(it, item, attr, jj_missing()), sensitive);
         if (it->st != TK_OK) break;
-        if (!jj_dict_get(it, seen, key, NULL) && jj_dict_set(it, seen, key, jj_none())) jj_list_add(it, out, item);
+        if (!jj_dict_get(it, seen, key, NULL) && jj_dict_set(it, seen, key, jj_none()))
+            jj_list_add(it, out, item);
     }
     return jj_wrap_list(JJ_ITER, out);
 }
@@ -195,13 +202,15 @@ static jj_args tail(const jj_args *a, size_t n)
 
 static jj_val f_map(jj *it, jj_val self, const jj_args *a)
 {
-    jj_val attr = a->n_pos ? jj_missing() : jj_arg(a, 0, "attribute"), dflt = jj_arg(a, SIZE_MAX, "default"), item;
+    jj_val attr = a->n_pos ? jj_missing() : jj_arg(a, 0, "attribute"),
+           dflt = jj_arg(a, SIZE_MAX, "default"), item;
     const jj_func *f = NULL;
     jj_args rest = {0};
     jj_list *out = jj_list_new(it, 4);
     if (!jj_truth(it, self) || out == NULL) return jj_wrap_list(JJ_ITER, out);
     if (given(attr)) {
-        if (a->n_kw > (given(dflt) ? 2u : 1u)) return jj_raise(it, "map: unexpected keyword argument");
+        if (a->n_kw > (given(dflt) ? 2u : 1u))
+            return jj_raise(it, "map: unexpected keyword argument");
     } else {
         if (a->n_pos == 0) return jj_raise(it, "map requires a filter argument");
         if (a->pos[0].kind == JJ_STR) f = jj_find_filter(a->pos[0].u.s->p, a->pos[0].u.s->len);
@@ -378,7 +387,8 @@ static jj_val f_slice(jj *it, jj_val self, const jj_args *a)
     jj_list *all = it->st == TK_OK ? jj_to_list(it, self) : NULL, *out = jj_list_new(it, 4);
     if (all == NULL || it->st != TK_OK) return jj_none();
     if (n == 0) return jj_raise(it, "integer division or modulo by zero");
-    int64_t per = n > 0 ? (int64_t)all->n / n : 0, extra = n > 0 ? (int64_t)all->n % n : 0, from = 0;
+    int64_t per = n > 0 ? (int64_t)all->n / n : 0, extra = n > 0 ? (int64_t)all->n % n : 0,
+            from = 0;
     for (int64_t i = 0; i < n && jj_step(it, 1); i++) {
         int64_t len = per + (i < extra);
         jj_list *part = jj_list_new(it, (size_t)len + 1);
@@ -394,19 +404,21 @@ static jj_val f_attr(jj *it, jj_val self, const jj_args *a)
 {
     jj_val name = jj_arg(a, 0, "name");
     bool found = false;
-    if (name.kind != JJ_STR) return jj_raise(it, "attribute name must be string, not '%s'", jj_type_name(name));
+    if (name.kind != JJ_STR)
+        return jj_raise(it, "attribute name must be string, not '%s'", jj_type_name(name));
     if (self.kind == JJ_UNDEF) return jj_getattr(it, self, name.u.s);
     jj_val v = jj_attr_of(it, self, name.u.s, &found);
     if (found || it->st != TK_OK) return v;
-    return jj_undef(it, "'%s object' has no attribute '%.*s'", jj_type_name(self), (int)TK_MIN(name.u.s->len, 150),
-                    name.u.s->p);
+    return jj_undef(it, "'%s object' has no attribute '%.*s'", jj_type_name(self),
+                    (int)TK_MIN(name.u.s->len, 150), name.u.s->p);
 }
 
 static jj_val f_random(jj *it, jj_val self, const jj_args *a)
 {
     (void)self;
     (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter random is not supported, as its output has no one value",
+    return jj_fail(it, TK_UNSUPPORTED,
+                   "line %u: the filter random is not supported, as its output has no one value",
                    it->line);
 }
 

@@ -11,8 +11,8 @@ enum { MAX_WIDTH = 1 << 20, MAX_PREC = 500 };
 
 typedef struct spec {
     bool left, plus, space, zero, alt, comma, under;
-    uint32_t fill; // 0: by default
-    char align;    // < > ^ = or 0
+    uint32_t fill;       // 0: by default
+    char align;          // < > ^ = or 0
     int64_t width, prec; // prec -1: not given
     char type;
 } spec;
@@ -31,7 +31,8 @@ static void add_fill(tk_buf *b, const spec *s, int64_t n)
 }
 
 // body with its sign (sign_len bytes), padded.
-static void add_padded(tk_buf *b, const spec *s, const char *body, size_t len, size_t sign_len, char align)
+static void add_padded(tk_buf *b, const spec *s, const char *body, size_t len, size_t sign_len,
+                       char align)
 {
     jj_str t = {.p = body, .len = len, .n_cp = SIZE_MAX};
     int64_t pad = s->width - (int64_t)jj_cp_count(&t);
@@ -82,9 +83,16 @@ static void format_int(tk_buf *b, const spec *s, int64_t v, char type)
     digits[--n] = 0;
     do digits[--n] = (type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef")[u % (unsigned)base];
     while ((u /= (unsigned)base));
-    if (s->alt) prefix = type == 'x' ? "0x" : type == 'X' ? "0X" : type == 'o' ? "0o" : type == 'b' ? "0b" : "";
+    if (s->alt)
+        prefix = type == 'x'   ? "0x"
+                 : type == 'X' ? "0X"
+                 : type == 'o' ? "0o"
+                 : type == 'b' ? "0b"
+                               : "";
     sign_of(s, v < 0, sign);
-    int zeros = s->prec > (int64_t)strlen(digits + n) ? (int)TK_MIN(s->prec - (int64_t)strlen(digits + n), 64) : 0;
+    int zeros = s->prec > (int64_t)strlen(digits + n)
+                    ? (int)TK_MIN(s->prec - (int64_t)strlen(digits + n), 64)
+                    : 0;
     snprintf(out, sizeof out, "%s%s%.*s%s", sign, prefix, zeros,
              "0000000000000000000000000000000000000000000000000000000000000000", digits + n);
     if (s->comma || s->under) group(out, sizeof out, s->comma ? ',' : '_', base == 10 ? 3 : 4);
@@ -103,7 +111,10 @@ static void format_float(tk_buf *b, const spec *s, double f, char type)
     char lower = (char)(type | 0x20);
     if (isnan(f) || isinf(f)) {
         bool up = type >= 'A' && type <= 'Z';
-        snprintf(out + n, sizeof out - n, "%s", isnan(f) ? (up ? "NAN" : "nan") : up ? "INF" : "inf");
+        snprintf(out + n, sizeof out - n, "%s",
+                 isnan(f) ? (up ? "NAN" : "nan")
+                 : up     ? "INF"
+                          : "inf");
     } else if (lower == 'r') { // as repr, or with a precision as %g that keeps ".0"
         tk_buf r = tk_buf_make(64);
         jj_add_double(&r, x);
@@ -159,7 +170,8 @@ static int64_t number_or_star(percent *x)
         x->p++;
         n = next_arg(x, &v) ? jj_as_int(x->it, v, "*") : 0;
     } else {
-        while (x->p < x->end && *x->p >= '0' && *x->p <= '9' && n <= MAX_WIDTH) n = n * 10 + (*x->p++ - '0');
+        while (x->p < x->end && *x->p >= '0' && *x->p <= '9' && n <= MAX_WIDTH)
+            n = n * 10 + (*x->p++ - '0');
     }
     return n;
 }
@@ -175,7 +187,8 @@ static bool percent_spec(percent *x, spec *s, jj_val *mapped)
             return false;
         }
         if (!jj_dict_get_z(x->it, x->args.u.d, x->p + 1, (size_t)(close - x->p - 1), mapped)) {
-            jj_raise(x->it, "format key '%.*s' is not there", (int)TK_MIN(close - x->p - 1, 100), x->p + 1);
+            jj_raise(x->it, "format key '%.*s' is not there", (int)TK_MIN(close - x->p - 1, 100),
+                     x->p + 1);
             return false;
         }
         x->p = close + 1;
@@ -232,7 +245,8 @@ static void percent_number(jj *it, tk_buf *b, spec *s, jj_val v)
             jj_raise(it, "cannot convert float to a 64-bit integer");
             return;
         }
-        format_int(b, s, v.kind == JJ_FLOAT ? (int64_t)v.u.f : jj_as_int(it, v, "%d"), s->type == 'u' || s->type == 'i' ? 'd' : s->type);
+        format_int(b, s, v.kind == JJ_FLOAT ? (int64_t)v.u.f : jj_as_int(it, v, "%d"),
+                   s->type == 'u' || s->type == 'i' ? 'd' : s->type);
     }
 }
 
@@ -288,7 +302,8 @@ jj_val jj_percent(jj *it, jj_val fmt, jj_val args)
     x.end = x.p + fmt.u.s->len;
     percent_all(&x, &b);
     bool all = x.is_tuple ? x.i_arg >= args.u.l->n : x.i_arg > 0;
-    if (it->st == TK_OK && !all && args.kind != JJ_DICT && args.kind != JJ_LIST && args.kind != JJ_RANGE)
+    if (it->st == TK_OK && !all && args.kind != JJ_DICT && args.kind != JJ_LIST &&
+        args.kind != JJ_RANGE)
         jj_raise(it, "not all arguments converted during string formatting");
     return jj_buf_str(it, &b);
 }
@@ -328,7 +343,8 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
         if (!s->align) s->align = '=';
         p++;
     }
-    while (p < end && *p >= '0' && *p <= '9' && s->width <= MAX_WIDTH) s->width = s->width * 10 + (*p++ - '0');
+    while (p < end && *p >= '0' && *p <= '9' && s->width <= MAX_WIDTH)
+        s->width = s->width * 10 + (*p++ - '0');
     if (p < end && (*p == ',' || *p == '_')) {
         s->comma = *p == ',';
         s->under = *p++ == '_';
@@ -340,7 +356,8 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
             return false;
         }
         s->prec = 0;
-        while (p < end && *p >= '0' && *p <= '9' && s->prec <= MAX_WIDTH) s->prec = s->prec * 10 + (*p++ - '0');
+        while (p < end && *p >= '0' && *p <= '9' && s->prec <= MAX_WIDTH)
+            s->prec = s->prec * 10 + (*p++ - '0');
     }
     if (p < end) s->type = *p++;
     if (p != end || s->width > MAX_WIDTH || s->prec > MAX_WIDTH) {
@@ -360,7 +377,8 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
     if (!parse_format_spec(it, p, end, &s)) return;
     if (!jj_step(it, (size_t)s.width / 16)) return;
     if (v.kind == JJ_STR) {
-        if ((s.type && s.type != 's') || s.align == '=' || s.plus || s.space || s.comma || s.under) {
+        if ((s.type && s.type != 's') || s.align == '=' || s.plus || s.space || s.comma ||
+            s.under) {
             if (!(s.zero && s.align == '=' && (!s.type || s.type == 's'))) {
                 jj_raise(it, "Unknown format code or option for a string");
                 return;
@@ -369,7 +387,8 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
         }
         format_str(b, &s, v.u.s, '<');
     } else if (jj_is_number(v)) {
-        bool is_float = v.kind == JJ_FLOAT || (s.type && strchr("eEfFgG%n", s.type) && s.type != 'n');
+        bool is_float =
+            v.kind == JJ_FLOAT || (s.type && strchr("eEfFgG%n", s.type) && s.type != 'n');
         if (v.kind == JJ_BOOL && !s.type) {
             jj_val t = jj_to_str(it, v);
             if (it->st == TK_OK && s.width) format_str(b, &s, t.u.s, '>');
@@ -382,7 +401,8 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
             char type = s.type ? s.type : s.prec >= 0 ? 'g' : 'r';
             format_float(b, &s, jj_as_double(v), type);
         } else {
-            jj_raise(it, "Unknown format code '%c' for object of type '%s'", s.type ? s.type : '.', jj_type_name(v));
+            jj_raise(it, "Unknown format code '%c' for object of type '%s'", s.type ? s.type : '.',
+                     jj_type_name(v));
         }
     } else if (v.kind == JJ_UNDEF) {
         jj_raise(it, "%.*s", (int)v.u.s->len, v.u.s->p);
@@ -408,24 +428,29 @@ static jj_val field_value(braces *x, const char *p, const char *end)
     if (q == p || all_digits(p, q)) {
         int64_t i = 0;
         if (q == p) {
-            if (x->auto_index < 0) return jj_raise(it, "cannot switch from manual field specification to automatic");
+            if (x->auto_index < 0)
+                return jj_raise(it, "cannot switch from manual field specification to automatic");
             x->used_auto = true;
             i = x->auto_index++;
         } else {
-            if (x->used_auto) return jj_raise(it, "cannot switch from automatic field numbering to manual");
+            if (x->used_auto)
+                return jj_raise(it, "cannot switch from automatic field numbering to manual");
             x->auto_index = -1;
             for (const char *d = p; d < q; d++) i = i * 10 + (*d - '0');
         }
-        if ((size_t)i >= x->a->n_pos) return jj_raise(it, "Replacement index %lld out of range", (long long)i);
+        if ((size_t)i >= x->a->n_pos)
+            return jj_raise(it, "Replacement index %lld out of range", (long long)i);
         v = x->a->pos[i];
     } else if (x->map) {
         jj_dict_get_z(it, x->map, p, (size_t)(q - p), &v);
     } else {
         for (size_t k = 0; k < x->a->n_kw; k++)
-            if (x->a->kw[k].name->len == (size_t)(q - p) && memcmp(x->a->kw[k].name->p, p, (size_t)(q - p)) == 0)
+            if (x->a->kw[k].name->len == (size_t)(q - p) &&
+                memcmp(x->a->kw[k].name->p, p, (size_t)(q - p)) == 0)
                 v = x->a->kw[k].val;
     }
-    if (v.kind == JJ_MISSING) return jj_raise(it, "no value for '%.*s'", (int)TK_MIN(q - p, 100), p);
+    if (v.kind == JJ_MISSING)
+        return jj_raise(it, "no value for '%.*s'", (int)TK_MIN(q - p, 100), p);
     while (q < end && it->st == TK_OK) {
         const char *from = ++q;
         if (q[-1] == '.') {
@@ -436,11 +461,14 @@ static jj_val field_value(braces *x, const char *p, const char *end)
             const char *close = memchr(q, ']', (size_t)(end - q));
             if (close == NULL) return jj_raise(it, "Missing ']' in format string");
             int64_t i = 0;
-            for (const char *d = from; d < close && all_digits(from, close); d++) i = i * 10 + (*d - '0');
-            jj_val key = all_digits(from, close) ? jj_int(i) : jj_str_ref(it, from, (size_t)(close - from));
+            for (const char *d = from; d < close && all_digits(from, close); d++)
+                i = i * 10 + (*d - '0');
+            jj_val key =
+                all_digits(from, close) ? jj_int(i) : jj_str_ref(it, from, (size_t)(close - from));
             if (it->st == TK_OK) v = jj_getitem(it, v, key);
             q = close + 1;
-            if (q < end && *q != '.' && *q != '[') return jj_raise(it, "Only '.' or '[' may follow ']' in format field specifier");
+            if (q < end && *q != '.' && *q != '[')
+                return jj_raise(it, "Only '.' or '[' may follow ']' in format field specifier");
         }
     }
     return v;
@@ -450,7 +478,8 @@ static void replace_field(braces *x, tk_buf *b, const char *p, const char *end)
 {
     jj *it = x->it;
     const char *colon = p;
-    for (int depth = 0; colon < end && (depth || *colon != ':'); colon++) depth += (*colon == '[') - (*colon == ']');
+    for (int depth = 0; colon < end && (depth || *colon != ':'); colon++)
+        depth += (*colon == '[') - (*colon == ']');
     const char *bang = memchr(p, '!', (size_t)(colon - p)), *name_end = bang ? bang : colon;
     jj_val v = field_value(x, p, name_end);
     if (it->st != TK_OK) return;

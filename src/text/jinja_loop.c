@@ -65,16 +65,32 @@ static jj_val loop_changed(jj *it, jj_val self, const jj_args *a)
     return jj_bool(true);
 }
 
-static const jj_func methods[] = {{"cycle", loop_cycle, "*", 0}, {"changed", loop_changed, "*", 0}, {0}};
+static const jj_func methods[] = {
+    {"cycle", loop_cycle, "*", 0}, {"changed", loop_changed, "*", 0}, {0}};
 
 jj_val jj_loop_attr(jj *it, jj_loop *l, const jj_str *name, bool *found)
 {
-    enum { INDEX, INDEX0, FIRST, LAST, LENGTH, REVINDEX, REVINDEX0, DEPTH, DEPTH0, PREV, NEXT, N_ATTR };
-    static const char *const names[] = {"index",     "index0", "first",  "last",     "length",  "revindex",
-                                        "revindex0", "depth",  "depth0", "previtem", "nextitem"};
+    enum {
+        INDEX,
+        INDEX0,
+        FIRST,
+        LAST,
+        LENGTH,
+        REVINDEX,
+        REVINDEX0,
+        DEPTH,
+        DEPTH0,
+        PREV,
+        NEXT,
+        N_ATTR
+    };
+    static const char *const names[] = {"index",  "index0",   "first",     "last",
+                                        "length", "revindex", "revindex0", "depth",
+                                        "depth0", "previtem", "nextitem"};
     *found = true;
     int which = 0;
-    while (which < N_ATTR && (strlen(names[which]) != name->len || memcmp(names[which], name->p, name->len) != 0))
+    while (which < N_ATTR &&
+           (strlen(names[which]) != name->len || memcmp(names[which], name->p, name->len) != 0))
         which++;
     switch (which) {
     case INDEX: return jj_int(l->index0 + 1);
@@ -149,7 +165,8 @@ jj_flow jj_exec_for(jj *it, const jj_node *n, jj_val iterable, int depth0)
 jj_val jj_loop_call(jj *it, jj_loop *l, jj_val iterable)
 {
     tk_buf *saved;
-    if (!l->node->flag) return jj_raise(it, "the loop must have the 'recursive' marker to be called recursively");
+    if (!l->node->flag)
+        return jj_raise(it, "the loop must have the 'recursive' marker to be called recursively");
     if (!jj_enter(it) || !jj_capture_begin(it, &saved)) return jj_none();
     jj_scope *inside = it->scope;
     it->scope = l->scope->parent;

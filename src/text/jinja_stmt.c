@@ -34,7 +34,8 @@ static jj_node *parse_for(jj_parser *p, jj_node *n)
     n->name = jj_intern(p, "loop", 4);
     n->a = jj_parse_target(p, false, "in", false);
     if (n->a == NULL) return NULL;
-    if (!jj_skip_name(p, "in")) return jj_parse_fail(p, p->tok->line, "expected 'in' after the loop's target");
+    if (!jj_skip_name(p, "in"))
+        return jj_parse_fail(p, p->tok->line, "expected 'in' after the loop's target");
     n->b = jj_parse_tuple(p, false, "recursive", false);
     if (n->b == NULL) return NULL;
     if (jj_skip_name(p, "if") && (n->c = jj_parse_expr(p, true)) == NULL) return NULL;
@@ -109,12 +110,13 @@ static bool parse_signature(jj_parser *p, jj_node *n)
         if (arg == NULL) return false;
         for (uint32_t i = 0; i < n->list.n; i++)
             if (n->list.v[i]->name == arg->name)
-                return jj_parse_fail(p, arg->line, "parameter '%.*s' is there twice", (int)arg->name->len,
-                                     arg->name->p) != NULL;
+                return jj_parse_fail(p, arg->line, "parameter '%.*s' is there twice",
+                                     (int)arg->name->len, arg->name->p) != NULL;
         if (jj_skip(p, T_ASSIGN)) {
             if (!jj_push(p, n, &n->kw, jj_parse_expr(p, true))) return false;
         } else if (n->kw.n) {
-            return jj_parse_fail(p, arg->line, "non-default argument follows default argument") != NULL;
+            return jj_parse_fail(p, arg->line, "non-default argument follows default argument") !=
+                   NULL;
         }
         if (!jj_push(p, n, &n->list, arg)) return false;
     }
@@ -174,7 +176,8 @@ static jj_node *parse_block(jj_parser *p, jj_node *n)
     n->flag = jj_skip_name(p, "scoped");
     jj_skip_name(p, "required");
     if (n->name == NULL || !function_body(p, n, ends)) return NULL;
-    if (jj_is(p, T_NAME) && p->tok->len == n->name->len && memcmp(p->tok->p, n->name->p, p->tok->len) == 0)
+    if (jj_is(p, T_NAME) && p->tok->len == n->name->len &&
+        memcmp(p->tok->p, n->name->p, p->tok->len) == 0)
         jj_next_tok(p);
     return n;
 }
@@ -206,7 +209,8 @@ static jj_node *parse_print(jj_parser *p, jj_node *n)
 static jj_node *parse_control(jj_parser *p, jj_node *n)
 {
     if (p->loop_depth == 0)
-        return jj_parse_fail(p, n->line, "'%s' outside of a loop", n->kind == N_BREAK ? "break" : "continue");
+        return jj_parse_fail(p, n->line, "'%s' outside of a loop",
+                             n->kind == N_BREAK ? "break" : "continue");
     return n;
 }
 
@@ -255,7 +259,8 @@ static jj_node *parse_statement(jj_parser *p, const char *const *ends)
     }
     int len = (int)TK_MIN(t->len, 60);
     if (ends)
-        return jj_parse_fail(p, t->line, "encountered unknown tag '%.*s', looking for '%s'", len, t->p, ends[0]);
+        return jj_parse_fail(p, t->line, "encountered unknown tag '%.*s', looking for '%s'", len,
+                             t->p, ends[0]);
     return jj_parse_fail(p, t->line, "encountered unknown tag '%.*s'", len, t->p);
 }
 

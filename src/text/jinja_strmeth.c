@@ -235,7 +235,8 @@ jj_list *jj_splitlines(jj *it, jj_str *s, bool keep)
     while (i < s->len && it->st == TK_OK) {
         size_t end = i;
         uint32_t c = jj_cp_next(s->p, s->len, &i);
-        bool line_end = (c >= 10 && c <= 13) || (c >= 28 && c <= 30) || c == 0x85 || c == 0x2028 || c == 0x2029;
+        bool line_end =
+            (c >= 10 && c <= 13) || (c >= 28 && c <= 30) || c == 0x85 || c == 0x2028 || c == 0x2029;
         if (!line_end) continue;
         if (c == '\r' && i < s->len && s->p[i] == '\n') i++;
         add_part(it, l, s, from, keep ? i : end);
@@ -258,7 +259,8 @@ static jj_val m_join(jj *it, jj_val self, const jj_args *a)
     jj_val item;
     for (size_t i = 0; it->st == TK_OK && jj_next(it, &c, &item); i++) {
         if (item.kind != JJ_STR) {
-            jj_raise(it, "sequence item %zu: expected str instance, %s found", i, jj_type_name(item));
+            jj_raise(it, "sequence item %zu: expected str instance, %s found", i,
+                     jj_type_name(item));
             break;
         }
         jj_step(it, (self.u.s->len + item.u.s->len) / 64);
@@ -273,7 +275,8 @@ static jj_val partition(jj *it, jj_val self, const jj_args *a, bool right)
     jj_str *s = self.u.s, *q = need_str(it, a->pos[0], "partition");
     if (q == NULL || !charge(it, s)) return self;
     if (q->len == 0) return jj_raise(it, "empty separator");
-    const char *hit = right ? rfind(s->p, s->len, q->p, q->len) : memmem(s->p, s->len, q->p, q->len);
+    const char *hit =
+        right ? rfind(s->p, s->len, q->p, q->len) : memmem(s->p, s->len, q->p, q->len);
     jj_list *l = jj_list_new(it, 3);
     if (l == NULL) return self;
     if (hit) {
@@ -442,7 +445,8 @@ jj_val jj_replace(jj *it, jj_str *s, const jj_str *from, const jj_str *to, int64
 
 static jj_val m_replace(jj *it, jj_val self, const jj_args *a)
 {
-    const jj_str *from = need_str(it, a->pos[0], "replace"), *to = from ? need_str(it, a->pos[1], "replace") : NULL;
+    const jj_str *from = need_str(it, a->pos[0], "replace"),
+                 *to = from ? need_str(it, a->pos[1], "replace") : NULL;
     int64_t count = a->n_pos > 2 ? jj_as_int(it, a->pos[2], "replace") : -1;
     return to && it->st == TK_OK ? jj_replace(it, self.u.s, from, to, count) : self;
 }
@@ -456,7 +460,8 @@ jj_val jj_pad(jj *it, jj_val self, int64_t width, const jj_str *fill, int where)
     if (pad <= 0) return self;
     int64_t left = where < 0 ? 0 : where > 0 ? pad : pad / 2 + (pad & width & 1);
     if (pad > (int64_t)(TK_LIMIT_TEMPLATE_OUT_BYTES / TK_MAX(fill->len, 1)))
-        return jj_fail(it, TK_NOMEM, "line %u: a string padded to %lld characters", it->line, (long long)width);
+        return jj_fail(it, TK_NOMEM, "line %u: a string padded to %lld characters", it->line,
+                       (long long)width);
     if (!jj_step(it, (size_t)pad / 16)) return self;
     tk_buf b = jj_buf();
     for (int64_t i = 0; i < left; i++) tk_buf_add(&b, fill->p, fill->len);
@@ -471,7 +476,8 @@ static jj_val pad_method(jj *it, jj_val self, const jj_args *a, int where)
     int64_t width = jj_as_int(it, a->pos[0], "width");
     jj_str *fill = a->n_pos > 1 ? need_str(it, a->pos[1], "fill") : NULL;
     if (it->st != TK_OK) return self;
-    if (fill && jj_cp_count(fill) != 1) return jj_raise(it, "the fill character must be exactly one character long");
+    if (fill && jj_cp_count(fill) != 1)
+        return jj_raise(it, "the fill character must be exactly one character long");
     return jj_pad(it, self, width, fill ? fill : &space, where);
 }
 
@@ -615,7 +621,8 @@ static jj_val m_format(jj *it, jj_val s, const jj_args *a)
 static jj_val m_format_map(jj *it, jj_val s, const jj_args *a)
 {
     jj_args none = {0};
-    if (a->pos[0].kind != JJ_DICT) return jj_raise(it, "format_map() needs a dict, not %s", jj_type_name(a->pos[0]));
+    if (a->pos[0].kind != JJ_DICT)
+        return jj_raise(it, "format_map() needs a dict, not %s", jj_type_name(a->pos[0]));
     return jj_str_format(it, s, &none, a->pos[0].u.d);
 }
 

@@ -37,7 +37,8 @@ static bool is_sequence(jj_val v)
 
 static bool listed(jj *it, jj_val v, const jj_func *(*find)(const char *, size_t))
 {
-    if (v.kind == JJ_LIST || v.kind == JJ_DICT) jj_raise(it, "unhashable type: '%s'", jj_type_name(v));
+    if (v.kind == JJ_LIST || v.kind == JJ_DICT)
+        jj_raise(it, "unhashable type: '%s'", jj_type_name(v));
     return v.kind == JJ_STR && find(v.u.s->p, v.u.s->len) != NULL;
 }
 

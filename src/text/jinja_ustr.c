@@ -45,8 +45,8 @@ size_t jj_cp_offset(const jj_str *s, size_t i_cp)
 bool jj_cp_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-           c == 0x3000;
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
 }
 
 static utf8proc_category_t category(uint32_t c)
@@ -189,7 +189,8 @@ static bool cased(uint32_t c)
 
 static bool case_ignorable(uint32_t c)
 {
-    if (c == '\'' || c == '.' || c == ':' || c == '^' || c == '`' || c == 0xB7 || c == 0x2019) return true;
+    if (c == '\'' || c == '.' || c == ':' || c == '^' || c == '`' || c == 0xB7 || c == 0x2019)
+        return true;
     utf8proc_category_t k = c < 128 ? UTF8PROC_CATEGORY_CN : category(c);
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
            k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK;
@@ -344,7 +345,8 @@ bool jj_parse_float(const char *p, size_t len, double *out)
     }
     for (size_t i = 0; i < len; i++) {
         if (p[i] == '_') {
-            if (i == 0 || i + 1 == len || digit_value(p[i - 1]) > 9 || digit_value(p[i + 1]) > 9) return false;
+            if (i == 0 || i + 1 == len || digit_value(p[i - 1]) > 9 || digit_value(p[i + 1]) > 9)
+                return false;
             continue;
         }
         if (p[i] == 0 || !strchr("0123456789+-.eE", p[i])) return false;

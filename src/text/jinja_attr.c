@@ -72,6 +72,26 @@ static jj_val list_count(jj *it, jj_val self, const jj_args *a)
     return jj_int(n);
 }
 
+static int64_t find_in_range(jj *it, jj_val self, jj_val v)
+{
+    jj_cur c = jj_iter(it, self);
+    jj_val item;
+    for (int64_t i = 0; jj_next(it, &c, &item); i++)
+        if (jj_equal(it, item, v)) return i;
+    return -1;
+}
+
+static jj_val range_index(jj *it, jj_val self, const jj_args *a)
+{
+    int64_t i = find_in_range(it, self, a->pos[0]);
+    return i < 0 ? jj_raise(it, "the value is not in the range") : jj_int(i);
+}
+
+static jj_val range_count(jj *it, jj_val self, const jj_args *a)
+{
+    return jj_int(find_in_range(it, self, a->pos[0]) >= 0);
+}
+
 static jj_val list_copy(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
@@ -118,6 +138,8 @@ static const jj_func tuple_methods[] = {
     {"count", list_count, "/value", 1},
     {0},
 };
+static const jj_func range_methods[] = {
+    {"index", range_index, "/value", 1}, {"count", range_count, "/value", 1}, {0}};
 static const jj_func cycler_methods[] = {
     {"next", cycler_next, "", 0}, {"reset", cycler_reset, "", 0}, {0}};
 static const jj_func float_methods[] = {{"is_integer", float_is_integer, "", 0}, {0}};
@@ -151,7 +173,7 @@ static const jj_func *methods_of(jj_val o, const jj_str *name)
     case JJ_DICT: return jj_find_func(dict_methods, name->p, name->len);
     case JJ_LIST: return jj_find_func(list_methods, name->p, name->len);
     case JJ_TUPLE: return jj_find_func(tuple_methods, name->p, name->len);
-    case JJ_RANGE: return NULL;
+    case JJ_RANGE: return jj_find_func(range_methods, name->p, name->len);
     case JJ_CYCLER: return jj_find_func(cycler_methods, name->p, name->len);
     case JJ_FLOAT: return jj_find_func(float_methods, name->p, name->len);
     default: return NULL;
@@ -176,6 +198,18 @@ static bool number_attr(jj_val o, const jj_str *name, jj_val *out)
     return true;
 }
 
+// A block as something to call: a macro without parameters that sees what a block sees.
+static jj_val block_of(jj *it, const jj_str *name, bool *found)
+{
+    const jj_node *b = it->blocks;
+    while (b && (b->name->len != name->len || memcmp(b->name->p, name->p, name->len) != 0))
+        b = b->c;
+    *found = b != NULL;
+    jj_macro *m = b ? jj_alloc(it, 1, sizeof *m) : NULL;
+    if (m) *m = (jj_macro){.node = b};
+    return m ? (jj_val){.kind = JJ_MACRO, .u.macro = m} : jj_none();
+}
+
 jj_val jj_attr_of(jj *it, jj_val o, const jj_str *name, bool *found)
 {
     jj_val v = jj_none();
@@ -184,6 +218,10 @@ jj_val jj_attr_of(jj *it, jj_val o, const jj_str *name, bool *found)
         *found = jj_dict_get_z(it, o.u.d, name->p, name->len, &v);
         return v;
     }
+    static const char *const grouper[] = {"grouper", NULL}, *const list[] = {"list", NULL};
+    if (o.kind == JJ_TUPLE && o.flag && listed(grouper, name)) return o.u.l->v[0];
+    if (o.kind == JJ_TUPLE && o.flag && listed(list, name)) return o.u.l->v[1];
+    if (o.kind == JJ_SELF) return block_of(it, name, found);
     if (o.kind == JJ_LOOP) return jj_loop_attr(it, o.u.loop, name, found);
     if (is_unsafe(o, name)) return unsafe(it, o, name);
     if (number_attr(o, name, &v)) return v;
@@ -313,8 +351,8 @@ jj_val jj_getitem(jj *it, jj_val o, jj_val key)
 // ---- slices ----------------------------------------------------------------------------------------
 
 // Python's slice.indices; false on failure.
-static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, int64_t *step,
-                        size_t *count)
+static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, int64_t *stop,
+                        int64_t *step, size_t *count)
 {
     *step = sl->v[2].kind == JJ_NONE ? 1 : jj_as_int(it, sl->v[2], "slice step");
     if (it->st != TK_OK) return false;
@@ -337,6 +375,7 @@ static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, in
                               : (end[0] > end[1] ? (uint64_t)(end[0] - end[1]) : 0);
     uint64_t by = *step > 0 ? (uint64_t)*step : 0 - (uint64_t)*step;
     *start = end[0];
+    *stop = end[1];
     *count = span == 0 ? 0 : (size_t)((span - 1) / by + 1);
     return true;
 }
@@ -374,17 +413,13 @@ static jj_val slice_str(jj *it, jj_val o, int64_t start, int64_t step, size_t co
 
 jj_val jj_getslice(jj *it, jj_val o, jj_val slice)
 {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t count;
     if (o.kind == JJ_UNDEF) return undefined_error(it, o);
+    // jinja2 compiles o[a:b] to Python's own, whose TypeError is not turned into undefined.
     if (o.kind != JJ_STR && o.kind != JJ_LIST && o.kind != JJ_TUPLE && o.kind != JJ_RANGE)
-        return jj_undef(it, "%s object has no such element", jj_type_name(o));
-    for (int i = 0; i < 3; i++) { // a TypeError in Python, which subscription turns into undefined
-        uint8_t k = slice.u.l->v[i].kind;
-        if (k != JJ_NONE && k != JJ_INT && k != JJ_BOOL && k != JJ_UNDEF)
-            return jj_undef(it, "slice indices must be integers or None");
-    }
-    if (!slice_range(it, slice.u.l, (int64_t)jj_len(it, o), &start, &step, &count)) return o;
+        return jj_raise(it, "'%s' object cannot be sliced", jj_type_name(o));
+    if (!slice_range(it, slice.u.l, (int64_t)jj_len(it, o), &start, &stop, &step, &count)) return o;
     if (o.kind == JJ_STR) {
         jj_val v = slice_str(it, o, start, step, count);
         v.flag = o.flag;
@@ -396,7 +431,7 @@ jj_val jj_getslice(jj *it, jj_val o, jj_val slice)
         if (r == NULL) return o;
         *r = (jj_range){
             .start = o.u.r->start + start * o.u.r->step, .step = o.u.r->step * step, .n = count};
-        r->stop = r->start + (int64_t)count * r->step;
+        r->stop = o.u.r->start + stop * o.u.r->step;
         return (jj_val){.kind = JJ_RANGE, .u.r = r};
     }
     jj_list *l = jj_list_new(it, count);

@@ -201,7 +201,7 @@ jj_val jj_binary(jj *it, jj_op op, jj_val a, jj_val b)
     }
     if (op == OP_ADD) return add(it, a, b);
     if (op == OP_MUL) return multiply(it, a, b);
-    if (op == OP_MOD && a.kind == JJ_STR && b.kind != JJ_UNDEF) return jj_percent(it, a, b);
+    if (op == OP_MOD && a.kind == JJ_STR) return jj_percent(it, a, b);
     return type_error(it, op, a, b);
 }
 
@@ -335,6 +335,14 @@ bool jj_eval_args(jj *it, const jj_node *n, jj_args *out, const jj_val *caller)
     return n->c ? dyn_kwargs(it, out, d) : it->st == TK_OK;
 }
 
+static jj_val invoke(jj *it, const jj_node *n, jj_val v, const jj_args *a)
+{
+    it->line = n->line;
+    if (n->func) return jj_invoke(it, n->func, v, a);
+    return jj_raise(it, "no %s named '%.*s'", n->kind == N_FILTER ? "filter" : "test",
+                    (int)TK_MIN(n->name->len, 100), n->name->p);
+}
+
 jj_val jj_eval_filter(jj *it, const jj_node *n, jj_val self)
 {
     // The filters of a filter block are a chain that ends at NULL, where the block's text goes in.
@@ -344,8 +352,7 @@ jj_val jj_eval_filter(jj *it, const jj_node *n, jj_val self)
                     : self;
     jj_args a;
     if (it->st != TK_OK || !jj_eval_args(it, n, &a, NULL)) return jj_none();
-    it->line = n->line;
-    return jj_invoke(it, n->func, v, &a);
+    return invoke(it, n, v, &a);
 }
 
 static jj_val eval_test(jj *it, const jj_node *n)
@@ -353,8 +360,7 @@ static jj_val eval_test(jj *it, const jj_node *n)
     jj_val v = jj_eval(it, n->a);
     jj_args a;
     if (it->st != TK_OK || !jj_eval_args(it, n, &a, NULL)) return jj_none();
-    it->line = n->line;
-    return jj_invoke(it, n->func, v, &a);
+    return invoke(it, n, v, &a);
 }
 
 static jj_val eval_call(jj *it, const jj_node *n)

@@ -160,20 +160,23 @@ static jj_val f_truncate(jj *it, jj_val self, const jj_args *a)
     jj_val len_v = jj_arg(a, 0, "length"), end = jj_arg(a, 2, "end"),
            leeway_v = jj_arg(a, 3, "leeway");
     bool kill = jj_truth(it, jj_arg(a, 1, "killwords"));
-    if (self.kind != JJ_STR)
-        return jj_raise(it, "truncate needs a string, not %s", jj_type_name(self));
     if (!given(end)) end = jj_str_lit(it, "...");
-    int64_t len = given(len_v) ? jj_as_int(it, len_v, "truncate") : 255;
-    int64_t leeway =
-        given(leeway_v) && leeway_v.kind != JJ_NONE ? jj_as_int(it, leeway_v, "truncate") : 5;
+    if (!given(len_v)) len_v = jj_int(255);
+    if (!given(leeway_v) || leeway_v.kind == JJ_NONE) leeway_v = jj_int(5);
     if (it->st != TK_OK) return self;
-    if (end.kind != JJ_STR) return jj_raise(it, "truncate: end must be a string");
-    int64_t n_end = (int64_t)jj_cp_count(end.u.s), n = (int64_t)jj_cp_count(self.u.s);
-    if (len < n_end)
-        return jj_raise(it, "expected length >= %lld, got %lld", (long long)n_end, (long long)len);
-    if (leeway < 0) return jj_raise(it, "expected leeway >= 0, got %lld", (long long)leeway);
-    if (n - len <= leeway) return self;
-    size_t to = jj_cp_offset(self.u.s, (size_t)(len - n_end));
+    if (!jj_is_number(len_v) || !jj_is_number(leeway_v))
+        return jj_raise(it, "truncate: a length must be a number");
+    size_t n_end = jj_len(it, end), n = jj_len(it, self);
+    if (it->st != TK_OK) return self;
+    if (jj_as_double(len_v) < (double)n_end) return jj_raise(it, "expected length >= %zu", n_end);
+    if (jj_as_double(leeway_v) < 0) return jj_raise(it, "expected leeway >= 0");
+    if ((double)n <= jj_as_double(len_v) + jj_as_double(leeway_v)) return self;
+    int64_t len = jj_as_int(it, len_v, "truncate");
+    if (it->st != TK_OK) return self;
+    if (self.kind != JJ_STR || end.kind != JJ_STR)
+        return jj_raise(it, "truncate needs strings, not %s and %s", jj_type_name(self),
+                        jj_type_name(end));
+    size_t to = jj_cp_offset(self.u.s, (size_t)len - n_end);
     if (!kill)
         for (size_t i = to; i > 0; i--)
             if (self.u.s->p[i - 1] == ' ') {
@@ -315,7 +318,7 @@ static jj_val f_filesizeformat(jj *it, jj_val self, const jj_args *a)
         return jj_raise(it, "filesizeformat needs a number");
     if (f == 1) return jj_str_lit(it, "1 Byte");
     if (f < base) {
-        snprintf(s, sizeof s, "%.0f Bytes", trunc(f));
+        snprintf(s, sizeof s, "%.0f Bytes", trunc(f) + 0.0);
         return jj_str_new(it, s, strlen(s));
     }
     double u = base * base;

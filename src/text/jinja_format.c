@@ -5,14 +5,16 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_WIDTH = 1 << 20, MAX_PREC = 500 };
 
 typedef struct spec {
-    bool left, plus, space, zero, alt, comma, under;
+    bool left, sign, plus, space, zero, alt, comma, under;
     uint32_t fill;       // 0: by default
     char align;          // < > ^ = or 0
+    bool zero_align;     // '=' came from a zero before the width
     int64_t width, prec; // prec -1: not given
     char type;
 } spec;
@@ -50,21 +52,35 @@ static void add_padded(tk_buf *b, const spec *s, const char *body, size_t len, s
     add_fill(b, s, pad - left);
 }
 
-// Puts a separator between groups of digits from the right of the whole part.
-static void group(char *s, size_t cap, char sep, int every)
+// A number as head (sign, prefix), whole digits and tail; separators between groups of the digits, which a fill
+// of zeros continues (Python's InsertThousandsGrouping); then padded.
+static void add_number(tk_buf *b, const spec *s, const char *text, size_t head, int every)
 {
-    size_t from = strspn(s, "-+ "), whole = strspn(s + from, "0123456789abcdefABCDEF");
-    if (s[from] == '0' && strchr("xXbo", s[from + 1]) && s[from + 1]) {
-        from += 2;
-        whole = strspn(s + from, "0123456789abcdefABCDEF");
+    size_t len = strlen(text), n_digit = strspn(text + head, "0123456789abcdefABCDEF");
+    if (!s->comma && !s->under) {
+        add_padded(b, s, text, len, head, '>');
+        return;
     }
-    for (size_t i = whole; i > (size_t)every;) {
-        i -= (size_t)every;
-        size_t len = strlen(s);
-        if (len + 2 > cap) return;
-        memmove(s + from + i + 1, s + from + i, len - from - i + 1);
-        s[from + i] = sep;
+    if (every == 3) n_digit = strspn(text + head, "0123456789");
+    tk_buf r = tk_buf_make(4 * MAX_WIDTH), out = tk_buf_make(4 * MAX_WIDTH); // r: from the right
+    const char *digits = text + head;
+    int64_t rest = (int64_t)n_digit;
+    int64_t min = s->fill == '0' && s->align == '=' ? s->width - (int64_t)(len - n_digit) : 0;
+    for (bool first = true; !r.failed && (first || rest > 0 || min > 0); first = false) {
+        if (!first) tk_buf_add_char(&r, s->comma ? ',' : '_');
+        if (!first) min--;
+        int64_t n = TK_MIN((int64_t)every, TK_MAX(TK_MAX(rest, min), 1));
+        for (int64_t i = 0; i < n; i++, rest--)
+            tk_buf_add_char(&r, rest > 0 ? digits[rest - 1] : '0');
+        if (rest < 0) rest = 0;
+        min -= n;
     }
+    tk_buf_add(&out, text, head);
+    for (size_t i = r.len; i > 0; i--) tk_buf_add_char(&out, r.data[i - 1]);
+    tk_buf_add(&out, digits + n_digit, len - head - n_digit);
+    add_padded(b, s, tk_buf_str(&out), out.len, head, '>');
+    tk_buf_free(&r);
+    tk_buf_free(&out);
 }
 
 static void sign_of(const spec *s, bool neg, char *out)
@@ -95,8 +111,26 @@ static void format_int(tk_buf *b, const spec *s, int64_t v, char type)
                     : 0;
     snprintf(out, sizeof out, "%s%s%.*s%s", sign, prefix, zeros,
              "0000000000000000000000000000000000000000000000000000000000000000", digits + n);
-    if (s->comma || s->under) group(out, sizeof out, s->comma ? ',' : '_', base == 10 ? 3 : 4);
-    add_padded(b, s, out, strlen(out), strlen(sign) + strlen(prefix), '>');
+    add_number(b, s, out, strlen(sign) + strlen(prefix), base == 10 ? 3 : 4);
+}
+
+// A precision and no type: as %g, but a number without exponent keeps a digit behind its point.
+static void add_short(tk_buf *b, double x, int prec)
+{
+    char s[600];
+    snprintf(s, sizeof s, "%.*e", prec - 1, x);
+    char *e = strchr(s, 'e'), *last = e;
+    int exp = (int)strtol(e + 1, NULL, 10);
+    if (exp >= -4 && exp < prec - 1) {
+        snprintf(s, sizeof s, "%.*f", prec - 1 - exp, x);
+        last = s + strlen(s);
+        while (last[-1] == '0' && last[-2] != '.') last--;
+        tk_buf_add(b, s, (size_t)(last - s));
+        return;
+    }
+    while (memchr(s, '.', (size_t)(last - s)) && (last[-1] == '0' || last[-1] == '.')) last--;
+    tk_buf_add(b, s, (size_t)(last - s));
+    tk_buf_add_str(b, e);
 }
 
 static void format_float(tk_buf *b, const spec *s, double f, char type)
@@ -115,9 +149,12 @@ static void format_float(tk_buf *b, const spec *s, double f, char type)
                  isnan(f) ? (up ? "NAN" : "nan")
                  : up     ? "INF"
                           : "inf");
-    } else if (lower == 'r') { // as repr, or with a precision as %g that keeps ".0"
-        tk_buf r = tk_buf_make(64);
-        jj_add_double(&r, x);
+    } else if (lower == 'r') {
+        tk_buf r = tk_buf_make(1024);
+        if (s->prec < 0)
+            jj_add_double(&r, x);
+        else
+            add_short(&r, x, s->prec ? (int)s->prec : 1);
         snprintf(out + n, sizeof out - n, "%s", tk_buf_str(&r));
         tk_buf_free(&r);
     } else {
@@ -131,14 +168,28 @@ static void format_float(tk_buf *b, const spec *s, double f, char type)
         n_out = strlen(out);
         if (type == '%' && n_out + 1 < sizeof out) memcpy(out + n_out, "%", 2);
     }
-    if (s->comma || s->under) group(out, sizeof out, s->comma ? ',' : '_', 3);
-    add_padded(b, s, out, strlen(out), n, '>');
+    add_number(b, s, out, n, 3);
 }
 
 static void format_str(tk_buf *b, const spec *s, jj_str *t, char align)
 {
     size_t len = s->prec >= 0 ? jj_cp_offset(t, (size_t)s->prec) : t->len;
     add_padded(b, s, t->p, len, 0, align);
+}
+
+// Python's ascii().
+static void add_ascii(jj *it, tk_buf *b, jj_val v)
+{
+    tk_buf r = jj_buf();
+    jj_repr(it, &r, v);
+    for (size_t i = 0; i < r.len && jj_step(it, 1);) {
+        uint32_t c = jj_cp_next(r.data, r.len, &i);
+        if (c < 128)
+            tk_buf_add_char(b, (char)c);
+        else
+            tk_buf_addf(b, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    }
+    tk_buf_free(&r);
 }
 
 // ---- % ---------------------------------------------------------------------------------------------
@@ -250,6 +301,17 @@ static void percent_number(jj *it, tk_buf *b, spec *s, jj_val v)
     }
 }
 
+static bool is_char(int64_t i)
+{
+    return i >= 0 && i <= 0x10FFFF && !(i >= 0xD800 && i < 0xE000);
+}
+
+static void add_char(tk_buf *b, int64_t i)
+{
+    char u[4];
+    tk_buf_add(b, u, tk_utf8_write((uint32_t)i, u));
+}
+
 static void percent_text(jj *it, tk_buf *b, spec *s, jj_val v)
 {
     tk_buf t = jj_buf();
@@ -257,14 +319,19 @@ static void percent_text(jj *it, tk_buf *b, spec *s, jj_val v)
         jj_to_text(it, &t, v);
     else if (s->type == 'c' && v.kind == JJ_STR && jj_cp_count(v.u.s) == 1)
         jj_to_text(it, &t, v);
-    else if (s->type == 'c' && v.kind == JJ_INT && v.u.i >= 0 && v.u.i < 128)
-        tk_buf_add_char(&t, (char)v.u.i);
+    else if (s->type == 'c' && v.kind == JJ_BOOL)
+        add_char(&t, v.u.b);
+    else if (s->type == 'c' && v.kind == JJ_INT && is_char(v.u.i))
+        add_char(&t, v.u.i);
     else if (s->type == 'c')
         jj_raise(it, "%%c requires int or char");
+    else if (s->type == 'a')
+        add_ascii(it, &t, v);
     else
         jj_repr(it, &t, v);
     jj_str str = {.p = tk_buf_str(&t), .len = t.len, .n_cp = SIZE_MAX};
     if (s->left) s->align = '<';
+    if (s->type == 'c') s->prec = -1;
     if (it->st == TK_OK) format_str(b, s, &str, '>');
     tk_buf_free(&t);
 }
@@ -279,11 +346,11 @@ static void percent_all(percent *x, tk_buf *b)
         spec s;
         jj_val v;
         x->p = pc + 1;
-        if (!jj_step(it, 1) || !percent_spec(x, &s, &v)) return;
-        if (s.type == '%') {
-            tk_buf_add_char(b, '%');
+        if (x->p < x->end && *x->p == '%') { // with anything between them it is no conversion
+            tk_buf_add_char(b, *x->p++);
             continue;
         }
+        if (!jj_step(it, 1) || !percent_spec(x, &s, &v)) return;
         if (v.kind == JJ_MISSING && !next_arg(x, &v)) return;
         jj_step(it, (size_t)s.width / 16);
         if (s.type && strchr("diuoxXeEfFgG", s.type))
@@ -295,6 +362,12 @@ static void percent_all(percent *x, tk_buf *b)
     }
 }
 
+// What Python's PyMapping_Check says: it need not be used up.
+static bool is_mapping(jj_val v)
+{
+    return v.kind == JJ_DICT || v.kind == JJ_LIST || v.kind == JJ_RANGE || v.kind == JJ_UNDEF;
+}
+
 jj_val jj_percent(jj *it, jj_val fmt, jj_val args)
 {
     tk_buf b = jj_buf();
@@ -302,8 +375,7 @@ jj_val jj_percent(jj *it, jj_val fmt, jj_val args)
     x.end = x.p + fmt.u.s->len;
     percent_all(&x, &b);
     bool all = x.is_tuple ? x.i_arg >= args.u.l->n : x.i_arg > 0;
-    if (it->st == TK_OK && !all && args.kind != JJ_DICT && args.kind != JJ_LIST &&
-        args.kind != JJ_RANGE)
+    if (it->st == TK_OK && !all && !is_mapping(args))
         jj_raise(it, "not all arguments converted during string formatting");
     return jj_buf_str(it, &b);
 }
@@ -315,7 +387,6 @@ typedef struct braces {
     const jj_args *a;
     const jj_dict *map;
     int64_t auto_index; // -1 once an explicit index was used
-    bool used_auto;
 } braces;
 
 static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
@@ -333,13 +404,15 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
         }
     }
     if (p < end && (*p == '+' || *p == '-' || *p == ' ')) {
+        s->sign = true;
         s->plus = *p == '+';
         s->space = *p++ == ' ';
     }
     if (p < end && *p == '#') s->alt = *p++ == '#';
-    if (p < end && *p == '0') {
+    if (p < end && *p == '0' && !s->fill) {
         s->zero = true;
         if (!s->fill) s->fill = '0';
+        s->zero_align = s->align == 0;
         if (!s->align) s->align = '=';
         p++;
     }
@@ -367,6 +440,17 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
     return true;
 }
 
+static void format_char(jj *it, tk_buf *b, const spec *s, jj_val v)
+{
+    int64_t i = jj_as_int(it, v, "format");
+    if (s->sign || s->alt || s->prec >= 0 || !is_char(i)) {
+        jj_raise(it, "format code 'c' takes a character and no sign, # or precision");
+        return;
+    }
+    char u[4];
+    add_padded(b, s, u, tk_utf8_write((uint32_t)i, u), 0, '>');
+}
+
 static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char *end)
 {
     spec s;
@@ -377,14 +461,12 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
     if (!parse_format_spec(it, p, end, &s)) return;
     if (!jj_step(it, (size_t)s.width / 16)) return;
     if (v.kind == JJ_STR) {
-        if ((s.type && s.type != 's') || s.align == '=' || s.plus || s.space || s.comma ||
-            s.under) {
-            if (!(s.zero && s.align == '=' && (!s.type || s.type == 's'))) {
-                jj_raise(it, "Unknown format code or option for a string");
-                return;
-            }
-            s.align = '<';
+        if ((s.type && s.type != 's') || (s.align == '=' && !s.zero_align) || s.sign || s.alt ||
+            s.comma || s.under) {
+            jj_raise(it, "unknown format code or option for a string");
+            return;
         }
+        if (s.zero_align) s.align = 0; // a zero before the width does not align strings
         format_str(b, &s, v.u.s, '<');
     } else if (jj_is_number(v)) {
         bool is_float =
@@ -394,11 +476,17 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
             if (it->st == TK_OK && s.width) format_str(b, &s, t.u.s, '>');
             return;
         }
-        if (!is_float && (!s.type || strchr("dxXobn", s.type)) && s.prec < 0) {
+        bool grouped_badly = (s.comma && s.type && strchr("xXobcn", s.type)) ||
+                             (s.under && (s.type == 'c' || s.type == 'n'));
+        if (grouped_badly) {
+            jj_raise(it, "cannot specify '%c' with '%c'", s.comma ? ',' : '_', s.type);
+        } else if (!is_float && s.type == 'c') {
+            format_char(it, b, &s, v);
+        } else if (!is_float && (!s.type || strchr("dxXobn", s.type)) && s.prec < 0) {
             format_int(b, &s, jj_as_int(it, v, "format"), s.type ? s.type : 'd');
         } else if (is_float && (!s.type || strchr("eEfFgGn%", s.type))) {
             if (s.prec > MAX_PREC) s.prec = MAX_PREC;
-            char type = s.type ? s.type : s.prec >= 0 ? 'g' : 'r';
+            char type = s.type ? s.type : 'r';
             format_float(b, &s, jj_as_double(v), type);
         } else {
             jj_raise(it, "Unknown format code '%c' for object of type '%s'", s.type ? s.type : '.',
@@ -425,17 +513,17 @@ static jj_val field_value(braces *x, const char *p, const char *end)
     const char *q = p;
     while (q < end && *q != '.' && *q != '[') q++;
     jj_val v = jj_missing();
-    if (q == p || all_digits(p, q)) {
+    if (p == end || all_digits(p, q)) {
         int64_t i = 0;
-        if (q == p) {
+        if (p == end) {
             if (x->auto_index < 0)
                 return jj_raise(it, "cannot switch from manual field specification to automatic");
-            x->used_auto = true;
             i = x->auto_index++;
         } else {
-            if (x->used_auto)
+            // A number with an attribute or item behind it does not count, as in string.Formatter.
+            if (q == end && x->auto_index > 0)
                 return jj_raise(it, "cannot switch from automatic field numbering to manual");
-            x->auto_index = -1;
+            if (q == end) x->auto_index = -1;
             for (const char *d = p; d < q; d++) i = i * 10 + (*d - '0');
         }
         if ((size_t)i >= x->a->n_pos)
@@ -492,6 +580,8 @@ static void replace_field(braces *x, tk_buf *b, const char *p, const char *end)
         tk_buf t = jj_buf();
         if (c == 's')
             jj_to_text(it, &t, v);
+        else if (c == 'a')
+            add_ascii(it, &t, v);
         else
             jj_repr(it, &t, v);
         v = jj_buf_str(it, &t);

@@ -125,6 +125,7 @@ static void fill_dict(jj *it, jj_dict *d, jj_val from)
             jj_dict_set(it, d, from.u.d->e[i].key, from.u.d->e[i].val);
         return;
     }
+    if (from.kind == JJ_UNDEF) jj_raise(it, "%.*s", (int)from.u.s->len, from.u.s->p);
     jj_cur c = jj_iter(it, from);
     jj_val item;
     while (it->st == TK_OK && jj_next(it, &c, &item)) {

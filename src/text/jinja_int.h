@@ -45,6 +45,7 @@ typedef enum jj_kind {
     JJ_LOOP,
     JJ_CYCLER,
     JJ_JOINER,
+    JJ_SELF,  // `self`, whose attributes are the blocks
     JJ_SLICE, // only inside subscripts
 } jj_kind;
 
@@ -77,7 +78,8 @@ typedef struct jj_range {
 
 typedef struct jj_val {
     uint8_t kind;
-    uint8_t flag; // STR: is Markup. VIEW: jj_view_kind. UNDEF: access was unsafe.
+    uint8_t
+        flag; // STR: is Markup. TUPLE: groupby's, which has names too. VIEW: jj_view_kind. UNDEF: access was unsafe.
     union {
         bool b;
         int64_t i;
@@ -93,10 +95,12 @@ typedef struct jj_val {
     } u;
 } jj_val;
 
+typedef struct jj_gen jj_gen;
 struct jj_list { // LIST, TUPLE, ITER, CYCLER, SLICE (start, stop, step)
     jj_val *v;
     size_t n, cap;
-    size_t pos; // ITER, CYCLER: next one
+    size_t pos;  // ITER, CYCLER: next one
+    jj_gen *gen; // ITER: where more come from; NULL when all are there
 };
 
 typedef struct jj_entry {
@@ -111,6 +115,11 @@ struct jj_dict {
     size_t n_index;
 };
 
+typedef struct jj_cur { // a place in an iteration
+    jj_val v;
+    size_t pos;
+} jj_cur;
+
 typedef struct jj_kw {
     const jj_str *name;
     jj_val val;
@@ -124,6 +133,22 @@ typedef struct jj_args {
 } jj_args;
 
 typedef struct jj jj;
+
+struct
+    jj_gen { // a filter that is a generator in Python: nothing happens before its first item is asked for
+    bool (*start)(jj *it, jj_list *l); // checks arguments; may put all items into l at once
+    bool (*pull)(jj *it, jj_gen *g, jj_val *out); // the next item; NULL: start has put all
+    bool started;
+    jj_val self;
+    jj_args args;
+    jj_cur src;
+    jj_val attr, dflt;
+    const struct jj_func *func;
+    jj_args rest;  // func's
+    jj_dict *seen; // unique
+    bool by_attr, keep, sensitive;
+};
+
 typedef jj_val (*jj_call_fn)(jj *it, jj_val self, const jj_args *a);
 
 struct jj_func { // a global, filter, test or method
@@ -303,7 +328,9 @@ typedef struct jj_parser {
     tk_status st;
     int depth;      // nesting of statements and expressions
     int loop_depth; // for loops a break could leave
+    int n_for;      // for loops around, across macros
     struct jj_names *names;
+    jj_node *blocks; // the last one so far; each one's c is the one before
 } jj_parser;
 
 jj_node *jj_new(jj_parser *p, jj_node_kind kind, uint32_t line);
@@ -323,6 +350,9 @@ jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, boo
 jj_node *jj_parse_filters(jj_parser *p, jj_node *node, bool start_inline);
 jj_node *jj_parse_template(jj_parser *p); // N_SCOPE
 bool jj_enter_parse(jj_parser *p);
+
+// Fails for filters and tests that are not there and that jinja2 would refuse before it renders.
+void jj_check_names(jj_parser *p, const jj_node *n, bool soft);
 
 // Finds the scopes' names (jinja2's idtracking.py); false when memory is short.
 bool jj_resolve_scopes(tk_arena *a, jj_node *root);
@@ -357,16 +387,11 @@ struct jj {
     uint32_t line;
     jj_scope *scope, *root;
     jj_dict *ctx;
+    const jj_node *blocks; // a list by c
     tk_buf cap[JJ_MAX_CAPTURE];
     int n_cap;
     jj_val ascii[128]; // one-character strings
 };
-
-// A place in an iteration.
-typedef struct jj_cur {
-    jj_val v;
-    size_t pos;
-} jj_cur;
 
 struct jj_loop {
     const jj_node *node;
@@ -515,6 +540,7 @@ jj_val jj_invoke(jj *it, const jj_func *f, jj_val self, const jj_args *a);
 // jinja_filter*.c, jinja_test.c
 const jj_func *jj_find_filter(const char *name, size_t len);
 const jj_func *jj_find_test(const char *name, size_t len);
+bool jj_gen_next(jj *it, jj_list *l, jj_val *out); // an ITER whose items so far are used up
 extern const jj_func jj_filters_text[], jj_filters_seq[],
     jj_filters_html[]; // each ends with a NULL name
 const jj_func *jj_find_func(const jj_func *table, const char *name, size_t len);

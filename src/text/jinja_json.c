@@ -26,7 +26,7 @@ static void put_str(dump *d, const jj_str *s)
         const char *hit = c && c < 128 ? strchr(from, (int)c) : NULL;
         if (hit)
             tk_buf_addf(b, "\\%c", to[hit - from]);
-        else if (c < 32 || (d->ascii && c >= 127 && c < 0x10000 && c != 127))
+        else if (c < 32 || (d->ascii && c >= 127 && c < 0x10000))
             tk_buf_addf(b, "\\u%04x", c);
         else if (d->ascii && c >= 0x10000)
             tk_buf_addf(b, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),

@@ -125,6 +125,7 @@ static void push_data(lexer *x, const char *p, size_t len, char sign, bool is_va
 static tk_status lex_raw(lexer *x)
 {
     size_t from = x->pos;
+    if (from == x->len) return TK_OK; // jinja2 only misses the end when something follows
     for (size_t i = from; i + 1 < x->len; i++) {
         if (!at(x, i, "{%")) continue;
         size_t j = i + 2;
@@ -158,6 +159,7 @@ static size_t raw_begin(const lexer *x, size_t pos)
 
 static tk_status lex_comment(lexer *x)
 {
+    if (x->pos == x->len) return TK_OK; // as in lex_raw
     for (size_t i = x->pos; i < x->len; i++) {
         if (x->s[i] != '#' && x->s[i] != '-' && x->s[i] != '+') continue;
         size_t n = close_at(x, i, "#}", false);

@@ -150,8 +150,8 @@ jj_flow jj_exec_for(jj *it, const jj_node *n, jj_val iterable, int depth0)
     if (n->c) l->test_scope = jj_scope_new(it, n->syms3, outer);
     bool any = false;
     while (it->st == TK_OK && step(it, l)) {
-        any = true;
         jj_flow flow = body(it, l);
+        any |= flow == FLOW_NEXT; // jinja2's else also runs when every round was cut short
         it->scope = outer;
         if (flow == FLOW_BREAK) break;
     }

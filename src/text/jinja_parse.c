@@ -548,8 +548,6 @@ jj_node *jj_parse_filters(jj_parser *p, jj_node *node, bool start_inline)
         jj_adopt(p, n, node);
         n->name = jj_intern(p, name, len);
         n->func = jj_find_filter(name, len);
-        if (n->func == NULL)
-            return jj_parse_fail(p, n->line, "no filter named '%.*s'", (int)len, name);
         if (jj_is(p, T_LPAREN) && !parse_args(p, n)) return NULL;
         node = n;
     }
@@ -582,7 +580,6 @@ static jj_node *parse_test(jj_parser *p, jj_node *o)
     jj_adopt(p, n, o);
     n->name = jj_intern(p, name, len);
     n->func = jj_find_test(name, len);
-    if (n->func == NULL) return jj_parse_fail(p, line, "no test named '%.*s'", (int)len, name);
     if (jj_is(p, T_LPAREN)) {
         if (!parse_args(p, n)) return NULL;
     } else if (test_arg_follows(p)) {

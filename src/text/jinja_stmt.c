@@ -3,7 +3,7 @@
 // tag). Fields used: DATA val; OUTPUT a; FOR a = target, b = iterable, c = test, flag = recursive, body, els;
 // IF list of IF(a = test, body) for the elifs, a, body, els; SET a, b; SETBLOCK a, b = filter, body; WITH
 // list of targets, kw of values, body; MACRO name, list of parameters, kw of their last defaults, body;
-// CALLBLOCK the same and a = call; GENERATION body; FILTERBLOCK a = filter, body; BLOCK name, body;
+// CALLBLOCK the same and a = call; GENERATION body; FILTERBLOCK a = filter, body; BLOCK name, body, c = the block before;
 // SCOPE body; AUTOESCAPE a, body; UNSUPPORTED name.
 #include "text/jinja_int.h"
 
@@ -29,11 +29,20 @@ static bool body_until(jj_parser *p, jj_node *owner, jj_nodes *body, const char 
     return true;
 }
 
+// jinja2 refuses `loop` as a target anywhere inside a for loop.
+static bool stores_loop(jj_parser *p, const jj_node *target)
+{
+    bool hit = target->kind == N_NAME && target->name == jj_intern(p, "loop", 4);
+    for (uint32_t i = 0; !hit && i < target->list.n; i++) hit = stores_loop(p, target->list.v[i]);
+    if (hit) jj_parse_fail(p, target->line, "inside a for loop, loop cannot be assigned to");
+    return hit;
+}
+
 static jj_node *parse_for(jj_parser *p, jj_node *n)
 {
     n->name = jj_intern(p, "loop", 4);
     n->a = jj_parse_target(p, false, "in", false);
-    if (n->a == NULL) return NULL;
+    if (n->a == NULL || stores_loop(p, n->a)) return NULL;
     if (!jj_skip_name(p, "in"))
         return jj_parse_fail(p, p->tok->line, "expected 'in' after the loop's target");
     n->b = jj_parse_tuple(p, false, "recursive", false);
@@ -41,12 +50,14 @@ static jj_node *parse_for(jj_parser *p, jj_node *n)
     if (jj_skip_name(p, "if") && (n->c = jj_parse_expr(p, true)) == NULL) return NULL;
     n->flag = jj_skip_name(p, "recursive");
     p->loop_depth++;
+    p->n_for++;
     bool ok = body_until(p, n, &n->body, end_for_else);
     p->loop_depth--;
-    if (!ok) return NULL;
-    bool with_else = jj_is_name(p, "else");
+    bool with_else = ok && jj_is_name(p, "else");
     jj_next_tok(p);
-    if (with_else && !body_until(p, n, &n->els, end_for)) return NULL;
+    ok = ok && (!with_else || body_until(p, n, &n->els, end_for));
+    p->n_for--;
+    if (!ok) return NULL;
     jj_adopt(p, n, n->b);
     jj_adopt(p, n, n->c);
     return n;
@@ -77,7 +88,7 @@ static jj_node *parse_set(jj_parser *p, jj_node *n)
 {
     static const char *const ends[] = {"endset", NULL};
     n->a = jj_parse_target(p, false, NULL, true);
-    if (n->a == NULL) return NULL;
+    if (n->a == NULL || (p->n_for && stores_loop(p, n->a))) return NULL;
     if (jj_skip(p, T_ASSIGN)) {
         n->b = jj_parse_tuple(p, true, NULL, false);
         jj_adopt(p, n, n->b);
@@ -173,6 +184,12 @@ static jj_node *parse_block(jj_parser *p, jj_node *n)
     const jj_tok *t = jj_expect(p, T_NAME);
     if (t == NULL) return NULL;
     n->name = jj_intern(p, t->p, t->len);
+    for (const jj_node *b = p->blocks; b; b = b->c)
+        if (b->name == n->name)
+            return jj_parse_fail(p, n->line, "block '%.*s' defined twice", (int)TK_MIN(t->len, 100),
+                                 t->p);
+    n->c = p->blocks;
+    p->blocks = n;
     n->flag = jj_skip_name(p, "scoped");
     jj_skip_name(p, "required");
     if (n->name == NULL || !function_body(p, n, ends)) return NULL;
@@ -317,5 +334,7 @@ static bool statements(jj_parser *p, jj_node *owner, jj_nodes *body, const char 
 jj_node *jj_parse_template(jj_parser *p)
 {
     jj_node *n = jj_new(p, N_SCOPE, 1);
-    return n && statements(p, n, &n->body, NULL) ? n : NULL;
+    if (n == NULL || !statements(p, n, &n->body, NULL)) return NULL;
+    n->c = p->blocks;
+    return n;
 }

@@ -121,8 +121,7 @@ static void split_space(jj *it, jj_list *l, jj_str *s, int64_t max)
         if (n == 0) return;
         i = (size_t)(p - s->p);
         if (max >= 0 && (int64_t)l->n >= max) {
-            jj_strip(&p, &n, false, true);
-            add_part(it, l, s, i, i + n);
+            add_part(it, l, s, i, s->len); // the rest keeps the space at its end
             return;
         }
         size_t end = i;
@@ -144,9 +143,7 @@ static void rsplit_space(jj *it, jj_list *l, jj_str *s, int64_t max)
         jj_strip(&p, &len, false, true);
         if (len == 0) return;
         if (max >= 0 && (int64_t)l->n >= max) {
-            size_t n = len;
-            jj_strip(&p, &n, true, false);
-            add_part(it, l, s, (size_t)(p - s->p), len);
+            add_part(it, l, s, 0, len); // the rest keeps the space before it
             return;
         }
         size_t from = len;
@@ -379,16 +376,15 @@ static bool edge(const jj_str *s, size_t from, size_t to, const jj_str *q, bool 
 
 static jj_val with_edge(jj *it, jj_val self, const jj_args *a, bool end)
 {
-    jj_val q = a->pos[0];
+    const char *name = end ? "endswith" : "startswith";
+    jj_val one = a->pos[0];
+    const jj_list single = {.v = &one, .n = 1}, *any = one.kind == JJ_TUPLE ? one.u.l : &single;
     size_t from, to;
+    if (one.kind != JJ_TUPLE && need_str(it, one, name) == NULL) return self;
     if (!window(it, self.u.s, a, &from, &to)) return jj_bool(false);
-    if (q.kind != JJ_TUPLE) {
-        const jj_str *one = need_str(it, q, end ? "endswith" : "startswith");
-        return jj_bool(one && edge(self.u.s, from, to, one, end));
-    }
-    for (size_t i = 0; i < q.u.l->n && jj_step(it, 1); i++) {
-        const jj_str *one = need_str(it, q.u.l->v[i], end ? "endswith" : "startswith");
-        if (one && edge(self.u.s, from, to, one, end)) return jj_bool(true);
+    for (size_t i = 0; i < any->n && jj_step(it, 1); i++) {
+        const jj_str *q = need_str(it, any->v[i], name);
+        if (q && edge(self.u.s, from, to, q, end)) return jj_bool(true);
     }
     return jj_bool(false);
 }

@@ -336,7 +336,8 @@ const char *jj_type_name(jj_val v)
         [JJ_DICT] = "dict",       [JJ_RANGE] = "range",     [JJ_ITER] = "generator",
         [JJ_VIEW] = "dict view",  [JJ_NS] = "Namespace",    [JJ_MACRO] = "Macro",
         [JJ_FUNC] = "function",   [JJ_METHOD] = "method",   [JJ_LOOP] = "LoopContext",
-        [JJ_CYCLER] = "Cycler",   [JJ_JOINER] = "Joiner",   [JJ_SLICE] = "slice",
+        [JJ_CYCLER] = "Cycler",   [JJ_JOINER] = "Joiner",   [JJ_SELF] = "TemplateReference",
+        [JJ_SLICE] = "slice",
     };
     if (v.kind == JJ_VIEW)
         return v.flag == JJ_KEYS ? "dict_keys" : v.flag == JJ_VALUES ? "dict_values" : "dict_items";
@@ -603,7 +604,7 @@ bool jj_next(jj *it, jj_cur *c, jj_val *out)
         *out = c->v.u.l->v[c->pos++];
         break;
     case JJ_ITER:
-        if (c->v.u.l->pos >= c->v.u.l->n) return false;
+        if (c->v.u.l->pos >= c->v.u.l->n) return jj_gen_next(it, c->v.u.l, out);
         *out = c->v.u.l->v[c->v.u.l->pos++];
         break;
     case JJ_DICT:

@@ -45,6 +45,7 @@ static tk_status parse_tokens(tk_template *t, const jj_toks *toks, tk_err *err)
     struct jj_names names = {.map = tk_map_new(256)};
     jj_parser p = {.a = t->a, .tok = toks->v, .err = err, .names = &names};
     t->root = jj_parse_template(&p);
+    jj_check_names(&p, t->root, false);
     if (p.st == TK_OK && t->root == NULL)
         p.st = tk_fail(err, TK_NOMEM, "the template needs too much memory");
     if (p.st == TK_OK && !jj_resolve_scopes(t->a, t->root))
@@ -100,6 +101,7 @@ tk_status tk_template_render(const tk_template *t, const json_t *context, tk_buf
         it->ctx = ctx.u.d;
         it->root = jj_scope_new(it, t->root->syms, NULL);
         it->scope = it->root;
+        it->blocks = t->root->c;
         if (it->root) jj_exec(it, &t->root->body);
     }
     tk_status st = it->st;

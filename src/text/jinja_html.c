@@ -160,37 +160,12 @@ static jj_val f_striptags(jj *it, jj_val self, const jj_args *a)
     return jj_buf_str(it, &out);
 }
 
-static jj_val f_pprint(jj *it, jj_val self, const jj_args *a)
-{
-    (void)a;
-    tk_buf b = jj_buf();
-    jj_repr(it, &b, self);
-    if (it->st == TK_OK && b.len > 80 && self.kind != JJ_INT && self.kind != JJ_FLOAT)
-        jj_fail(it, TK_UNSUPPORTED,
-                "line %u: pprint of a value wider than 80 characters is not supported", it->line);
-    return jj_buf_str(it, &b);
-}
-
-static jj_val f_urlize(jj *it, jj_val self, const jj_args *a)
-{
-    (void)self;
-    (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter urlize is not supported", it->line);
-}
-
-static jj_val f_wordwrap(jj *it, jj_val self, const jj_args *a)
-{
-    (void)self;
-    (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter wordwrap is not supported", it->line);
-}
-
 const jj_func jj_filters_html[] = {
-    {"pprint", f_pprint, "", 0},
+    {"pprint", jj_pprint, "", 0},
     {"striptags", f_striptags, "", 0},
     {"urlencode", f_urlencode, "", 0},
-    {"urlize", f_urlize, "*", 0},
-    {"wordwrap", f_wordwrap, "*", 0},
+    {"urlize", jj_urlize, "trim_url_limit,nofollow,target,rel,extra_schemes", 0},
+    {"wordwrap", jj_wordwrap, "width,break_long_words,wrapstring,break_on_hyphens", 0},
     {"xmlattr", f_xmlattr, "autospace", 0},
     {0},
 };

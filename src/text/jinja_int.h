@@ -481,6 +481,11 @@ tk_buf jj_buf(void);
 void jj_add_double(tk_buf *b, double f); // Python's repr
 void jj_repr_str(tk_buf *b, const char *p, size_t len);
 
+// jinja_wrap.c, jinja_pprint.c
+jj_val jj_wordwrap(jj *it, jj_val self, const jj_args *a);
+jj_val jj_urlize(jj *it, jj_val self, const jj_args *a);
+jj_val jj_pprint(jj *it, jj_val self, const jj_args *a);
+
 // jinja_json.c
 jj_val jj_tojson(jj *it, jj_val self, const jj_args *a);
 

@@ -25,7 +25,7 @@ UNICODE = ["é", "ß", "ǆ", "İ", "ﬁ", "Σ", "ς", "😀", "👩‍🚀", "�
 WORDS = ["a", "b", "ab", "x", "Hello", "hello world", " ", "  two  ", "\n", "line\nline2\n", "\t", "a,b,,c", "<b>", "&amp;",
          "'q'", '"dq"', "it's \"x\"", "back\\slash", "{{ }}", "%s", "{}", "{0} {x}", "100%", "12", " 7 ", "-3", "1.5", "1e3",
          "0x1F", "true", "None", "the quick brown fox", "UPPER", "MiXed CaSe", "user", "assistant", "</think>", "a.b", "_u",
-         "foo-bar (baz)", "-", "+", "1_000", "inf", "nan", "\r\n", "z\rz"]
+         "foo-bar (baz)", "-", "+", "1_000", "inf", "nan", "\r\n", "z\rz", "see http://a.com/b, x@y.org"]
 INTS = [0, 1, 2, 3, -1, -2, 5, 7, 10, 16, 100, 255, 256, 257, 1000, -17, 2**31, 2**53 + 1, 10**15, 2**63 - 1, -2**63]
 FLOATS = [0.0, -0.0, 0.5, 1.0, 1.5, 2.5, -2.5, 0.1, 1e16, 1e15, 123456789.125, 1e-5, 1e-4, 1e100, 3.14159, -7.25, 1e22, 5e-324,
           2.675, 1 / 3, 1e300]
@@ -234,6 +234,7 @@ class Gen:
             lambda: f"{e()} | truncate({r.choice(['5', '3, true', '10, false, %s' % self.string_literal('.'), '8, leeway=0', '6, True, %s, 1' % self.string_literal(''), ''])})",
             lambda: f"{e()} | center({r.choice(['', '9', '0'])})" if r.random() < 0.3 else e(),
             lambda: f"{e()} | wordwrap({r.choice(['5', '10, false', '7, true, %s' % self.string_literal('|'), '12, break_on_hyphens=false'])})" if r.random() < 0.3 else e(),
+            lambda: f"{e()} | urlize({r.choice(['', '5', 'nofollow=true', 'rel=%s' % self.leaf('str')])})" if r.random() < 0.3 else e(),
             lambda: f"{e('list')} | join{r.choice(['', '(%s)' % e(), '(%s, attribute=%s)' % (e(), self.attr()), '(attribute=%s)' % self.attr()])}",
             lambda: f"{e('any')} | tojson{self.tojson_args(d)}",
             lambda: f"{e('dict')} | xmlattr{r.choice(['', '(false)'])}" if r.random() < 0.3 else e(),

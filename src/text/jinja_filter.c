@@ -80,7 +80,10 @@ static jj_val f_trim(jj *it, jj_val self, const jj_args *a)
     jj_val chars = jj_arg(a, 0, "chars");
     jj_args one = {.pos = &chars, .n_pos = given(chars)};
     self = jj_to_str(it, self);
-    return it->st == TK_OK ? jj_invoke(it, jj_str_method("strip", 5), self, &one) : self;
+    if (it->st != TK_OK) return self;
+    jj_val v = jj_invoke(it, jj_str_method("strip", 5), self, &one);
+    v.flag = self.flag;
+    return v;
 }
 
 static jj_val f_string(jj *it, jj_val self, const jj_args *a)
@@ -103,10 +106,15 @@ static jj_val escape(jj *it, jj_val s)
     return markup(jj_buf_str(it, &b));
 }
 
+jj_val jj_escape(jj *it, jj_val v)
+{
+    return v.kind == JJ_STR && v.flag ? v : escape(it, jj_to_str(it, v));
+}
+
 static jj_val f_escape(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
-    return self.kind == JJ_STR && self.flag ? self : escape(it, jj_to_str(it, self));
+    return jj_escape(it, self);
 }
 
 static jj_val f_forceescape(jj *it, jj_val self, const jj_args *a)
@@ -130,7 +138,10 @@ static jj_val f_center(jj *it, jj_val self, const jj_args *a)
     jj_val w = jj_arg(a, 0, "width");
     int64_t width = given(w) ? jj_as_int(it, w, "center") : 80;
     self = jj_to_str(it, self);
-    return it->st == TK_OK ? jj_pad(it, self, width, &space, 0) : self;
+    if (it->st != TK_OK) return self;
+    jj_val v = jj_pad(it, self, width, &space, 0);
+    v.flag = self.flag;
+    return v;
 }
 
 static jj_val f_indent(jj *it, jj_val self, const jj_args *a)
@@ -152,7 +163,9 @@ static jj_val f_indent(jj *it, jj_val self, const jj_args *a)
         tk_buf_add(&b, line->p, line->len);
         jj_step(it, 1 + w.u.s->len / 64);
     }
-    return jj_buf_str(it, &b);
+    jj_val v = jj_buf_str(it, &b);
+    v.flag = self.flag;
+    return v;
 }
 
 static jj_val f_truncate(jj *it, jj_val self, const jj_args *a)
@@ -184,7 +197,8 @@ static jj_val f_truncate(jj *it, jj_val self, const jj_args *a)
                 break;
             }
     jj_val head = jj_substr(it, self.u.s, 0, to);
-    return it->st == TK_OK ? jj_concat(it, head, end) : self;
+    head.flag = self.flag;
+    return it->st == TK_OK ? jj_binary(it, OP_ADD, head, end) : self;
 }
 
 static jj_val f_wordcount(jj *it, jj_val self, const jj_args *a)
@@ -229,7 +243,7 @@ static bool to_int(jj *it, double f, int64_t *out)
 static jj_val f_int(jj *it, jj_val self, const jj_args *a)
 {
     jj_val d = jj_arg(a, 0, "default"), b = jj_arg(a, 1, "base");
-    int64_t base = given(b) ? jj_as_int(it, b, "int") : 10, i = 0;
+    int64_t base = b.kind == JJ_INT ? b.u.i : given(b) ? 1 : 10, i = 0; // 1: none that is valid
     bool overflow = false;
     double f = 0;
     if (!given(d)) d = jj_int(0);

@@ -259,8 +259,12 @@ static bool pull_map(jj *it, jj_gen *g, jj_val *out)
 {
     jj_val item;
     if (!jj_next(it, &g->src, &item)) return false;
-    *out =
-        g->func ? jj_invoke(it, g->func, item, &g->rest) : jj_get_path(it, item, g->attr, g->dflt);
+    if (g->by_name && g->func == NULL)
+        jj_raise(it, "map: no such filter");
+    else if (g->by_name)
+        *out = jj_invoke(it, g->func, item, &g->rest);
+    else
+        *out = jj_get_path(it, item, g->attr, g->dflt);
     return it->st == TK_OK;
 }
 
@@ -278,7 +282,7 @@ static bool start_map(jj *it, jj_list *l)
     } else {
         if (a->pos[0].kind == JJ_STR)
             g->func = jj_find_filter(a->pos[0].u.s->p, a->pos[0].u.s->len);
-        if (g->func == NULL) jj_raise(it, "map: no such filter");
+        g->by_name = true; // looked up for each item, so an unknown one needs an item to fail
         g->rest = tail(a, 1);
     }
     if (it->st == TK_OK) g->src = jj_iter(it, g->self);
@@ -294,6 +298,7 @@ static bool pull_select(jj *it, jj_gen *g, jj_val *out)
 {
     while (it->st == TK_OK && jj_next(it, &g->src, out)) {
         jj_val v = jj_get_path(it, *out, g->attr, jj_missing());
+        if (g->by_name && g->func == NULL) jj_raise(it, "no such test");
         if (g->func && it->st == TK_OK) v = jj_invoke(it, g->func, v, &g->rest);
         if (it->st == TK_OK && jj_truth(it, v) == g->keep) return true;
     }
@@ -311,7 +316,7 @@ static bool start_select(jj *it, jj_list *l)
     if (g->rest.n_pos) {
         jj_val name = g->rest.pos[0];
         if (name.kind == JJ_STR) g->func = jj_find_test(name.u.s->p, name.u.s->len);
-        if (g->func == NULL) jj_raise(it, "no such test");
+        g->by_name = true;
         g->rest = tail(&g->rest, 1);
     }
     if (it->st == TK_OK) g->src = jj_iter(it, g->self);

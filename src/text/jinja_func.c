@@ -78,13 +78,39 @@ jj_val jj_invoke(jj *it, const jj_func *f, jj_val self, const jj_args *a)
     return v;
 }
 
+// Methods of Markup give Markup; what they put in (not what they look for) is escaped.
+static jj_val call_markup(jj *it, const jj_method *m, const jj_args *a)
+{
+    static const char *const fills[] = {"replace", "center", "ljust", "rjust"};
+    jj_args copy = *a;
+    jj_val pos[3];
+    for (size_t i = 0; i < TK_COUNT(fills); i++)
+        if (strcmp(m->func->name, fills[i]) == 0 && a->n_pos > 1 && a->n_pos <= 3) {
+            memcpy(pos, a->pos, a->n_pos * sizeof *pos);
+            pos[1] = jj_escape(it, pos[1]);
+            copy.pos = pos;
+        }
+    jj_val v = jj_invoke(it, m->func, m->self, &copy);
+    if (it->st != TK_OK) return v;
+    if (v.kind == JJ_STR) v.flag = 1;
+    for (size_t i = 0; (v.kind == JJ_LIST || v.kind == JJ_TUPLE) && i < v.u.l->n; i++)
+        if (v.u.l->v[i].kind == JJ_STR) v.u.l->v[i].flag = 1;
+    return v;
+}
+
+static jj_val call_method(jj *it, const jj_method *m, const jj_args *a)
+{
+    bool markup = m->self.kind == JJ_STR && m->self.flag;
+    return markup ? call_markup(it, m, a) : jj_invoke(it, m->func, m->self, a);
+}
+
 jj_val jj_call(jj *it, jj_val f, const jj_args *a)
 {
     jj_val none = jj_none();
     switch (f.kind) {
     case JJ_MACRO: return jj_call_macro(it, f.u.macro, a);
     case JJ_FUNC: return jj_invoke(it, f.u.func, none, a);
-    case JJ_METHOD: return jj_invoke(it, f.u.method->func, f.u.method->self, a);
+    case JJ_METHOD: return call_method(it, f.u.method, a);
     case JJ_LOOP:
         if (a->n_pos != 1 || a->n_kw) return jj_raise(it, "loop() takes one argument");
         return jj_loop_call(it, f.u.loop, a->pos[0]);

@@ -146,7 +146,7 @@ struct
     const struct jj_func *func;
     jj_args rest;  // func's
     jj_dict *seen; // unique
-    bool by_attr, keep, sensitive;
+    bool by_attr, by_name, keep, sensitive;
 };
 
 typedef jj_val (*jj_call_fn)(jj *it, jj_val self, const jj_args *a);
@@ -345,8 +345,8 @@ const jj_tok *jj_expect(jj_parser *p, uint8_t kind); // NULL on failure
 void jj_next_tok(jj_parser *p);
 const jj_str *jj_intern(jj_parser *p, const char *s, size_t len);
 jj_node *jj_parse_expr(jj_parser *p, bool with_cond);
-jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, const char *end_name, bool parens);
-jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, bool with_ns);
+jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, bool parens);
+jj_node *jj_parse_target(jj_parser *p, bool name_only, bool with_ns);
 jj_node *jj_parse_filters(jj_parser *p, jj_node *node, bool start_inline);
 jj_node *jj_parse_template(jj_parser *p); // N_SCOPE
 bool jj_enter_parse(jj_parser *p);
@@ -511,6 +511,7 @@ typedef enum jj_case {
     CASE_FOLD
 } jj_case;
 void jj_add_case(tk_buf *b, const char *p, size_t len, jj_case how);
+jj_val jj_escape(jj *it, jj_val v); // markupsafe's, of any value
 jj_val jj_case_str(jj *it, jj_val s, jj_case how);
 jj_val jj_substr(jj *it, jj_str *s, size_t from_byte, size_t to_byte);
 void jj_add_escaped(tk_buf *b, const char *p, size_t len); // markupsafe

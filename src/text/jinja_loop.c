@@ -5,6 +5,19 @@
 
 #include <string.h>
 
+// A loop's `if` stands in a generator of its own that gives the targets' values: tuples, whatever was unpacked.
+static jj_val repack(jj *it, const jj_loop *l, const jj_node *target)
+{
+    if (target->kind != N_TUPLE) {
+        jj_val *slot = jj_slot(l->test_scope, target->name);
+        return slot ? *slot : jj_none();
+    }
+    jj_list *all = jj_list_new(it, target->list.n);
+    for (uint32_t i = 0; all && i < target->list.n; i++)
+        jj_list_add(it, all, repack(it, l, target->list.v[i]));
+    return jj_wrap_list(JJ_TUPLE, all);
+}
+
 // The next item of the source that passes the loop's `if`.
 static bool pull(jj *it, jj_loop *l, jj_val *out)
 {
@@ -22,7 +35,9 @@ static bool pull(jj *it, jj_loop *l, jj_val *out)
         jj_val ok = it->st == TK_OK ? jj_eval(it, l->node->c) : jj_none();
         it->scope = saved;
         if (it->st != TK_OK) return false;
-        if (jj_truth(it, ok)) return true;
+        if (!jj_truth(it, ok)) continue;
+        if (l->node->a->kind == N_TUPLE) *out = repack(it, l, l->node->a);
+        return it->st == TK_OK;
     }
     return false;
 }

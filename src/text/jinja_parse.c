@@ -320,7 +320,7 @@ static jj_node *parse_primary(jj_parser *p, bool with_ns)
     case T_LBRACE: return parse_dict(p);
     case T_LPAREN: {
         jj_next_tok(p);
-        jj_node *n = jj_parse_tuple(p, true, NULL, true);
+        jj_node *n = jj_parse_tuple(p, true, true);
         return n && jj_expect(p, T_RPAREN) ? n : NULL;
     }
     default: break;
@@ -330,22 +330,21 @@ static jj_node *parse_primary(jj_parser *p, bool with_ns)
     return jj_parse_fail(p, p->tok->line, "an expression was expected, got '%.*s'", n, text);
 }
 
-static bool tuple_ends(const jj_parser *p, const char *end_name)
+// jinja2 means a name ("in", "recursive") to end a tuple too, but its check never fires.
+static bool tuple_ends(const jj_parser *p)
 {
-    return jj_is(p, T_VAR_END) || jj_is(p, T_BLOCK_END) || jj_is(p, T_RPAREN) ||
-           (end_name && jj_is_name(p, end_name));
+    return jj_is(p, T_VAR_END) || jj_is(p, T_BLOCK_END) || jj_is(p, T_RPAREN);
 }
 
 // simplified: targets, made of primaries only.
-static jj_node *tuple(jj_parser *p, bool simplified, bool with_ns, bool with_cond,
-                      const char *end_name, bool parens)
+static jj_node *tuple(jj_parser *p, bool simplified, bool with_ns, bool with_cond, bool parens)
 {
     jj_node *t = jj_new(p, N_TUPLE, p->tok->line);
     if (t == NULL || !jj_enter_parse(p)) return NULL;
     bool is_tuple = false;
     for (;;) {
         if (t->list.n && !jj_expect(p, T_COMMA)) return NULL;
-        if (tuple_ends(p, end_name)) break;
+        if (tuple_ends(p)) break;
         jj_node *n = simplified ? parse_primary(p, with_ns) : jj_parse_expr(p, with_cond);
         if (!jj_push(p, t, &t->list, n)) return NULL;
         if (!jj_is(p, T_COMMA)) break;
@@ -360,9 +359,9 @@ static jj_node *tuple(jj_parser *p, bool simplified, bool with_ns, bool with_con
     return jj_parse_fail(p, p->tok->line, "an expression was expected, got '%.*s'", n, text);
 }
 
-jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, const char *end_name, bool parens)
+jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, bool parens)
 {
-    return tuple(p, false, false, with_cond, end_name, parens);
+    return tuple(p, false, false, with_cond, parens);
 }
 
 static bool can_assign(const jj_node *n)
@@ -374,7 +373,7 @@ static bool can_assign(const jj_node *n)
     return true;
 }
 
-jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, bool with_ns)
+jj_node *jj_parse_target(jj_parser *p, bool name_only, bool with_ns)
 {
     jj_node *n;
     if (name_only) {
@@ -384,7 +383,7 @@ jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, boo
         }
         n = parse_name(p, false);
     } else {
-        n = tuple(p, true, with_ns, true, end_name, false);
+        n = tuple(p, true, with_ns, true, false);
     }
     if (n && !can_assign(n)) return jj_parse_fail(p, n->line, "cannot assign to this expression");
     return n;

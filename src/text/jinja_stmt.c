@@ -41,11 +41,11 @@ static bool stores_loop(jj_parser *p, const jj_node *target)
 static jj_node *parse_for(jj_parser *p, jj_node *n)
 {
     n->name = jj_intern(p, "loop", 4);
-    n->a = jj_parse_target(p, false, "in", false);
+    n->a = jj_parse_target(p, false, false);
     if (n->a == NULL || stores_loop(p, n->a)) return NULL;
     if (!jj_skip_name(p, "in"))
         return jj_parse_fail(p, p->tok->line, "expected 'in' after the loop's target");
-    n->b = jj_parse_tuple(p, false, "recursive", false);
+    n->b = jj_parse_tuple(p, false, false);
     if (n->b == NULL) return NULL;
     if (jj_skip_name(p, "if") && (n->c = jj_parse_expr(p, true)) == NULL) return NULL;
     n->flag = jj_skip_name(p, "recursive");
@@ -67,7 +67,7 @@ static jj_node *parse_if(jj_parser *p, jj_node *n)
 {
     jj_node *part = n;
     for (;;) {
-        part->a = jj_parse_tuple(p, false, NULL, false);
+        part->a = jj_parse_tuple(p, false, false);
         if (part->a == NULL || !body_until(p, part, &part->body, end_if_else)) return NULL;
         jj_adopt(p, part, part->a);
         if (part != n && !jj_push(p, n, &n->list, part)) return NULL;
@@ -87,10 +87,10 @@ static jj_node *parse_if(jj_parser *p, jj_node *n)
 static jj_node *parse_set(jj_parser *p, jj_node *n)
 {
     static const char *const ends[] = {"endset", NULL};
-    n->a = jj_parse_target(p, false, NULL, true);
+    n->a = jj_parse_target(p, false, true);
     if (n->a == NULL || (p->n_for && stores_loop(p, n->a))) return NULL;
     if (jj_skip(p, T_ASSIGN)) {
-        n->b = jj_parse_tuple(p, true, NULL, false);
+        n->b = jj_parse_tuple(p, true, false);
         jj_adopt(p, n, n->b);
         return n->b ? n : NULL;
     }
@@ -105,7 +105,7 @@ static jj_node *parse_with(jj_parser *p, jj_node *n)
     static const char *const ends[] = {"endwith", NULL};
     while (p->st == TK_OK && !jj_is(p, T_BLOCK_END)) {
         if (n->list.n && !jj_expect(p, T_COMMA)) return NULL;
-        jj_node *target = jj_parse_target(p, false, NULL, false);
+        jj_node *target = jj_parse_target(p, false, false);
         if (!jj_push(p, n, &n->list, target) || !jj_expect(p, T_ASSIGN)) return NULL;
         if (!jj_push(p, n, &n->kw, jj_parse_expr(p, true))) return NULL;
     }
@@ -117,7 +117,7 @@ static bool parse_signature(jj_parser *p, jj_node *n)
     if (!jj_expect(p, T_LPAREN)) return false;
     while (p->st == TK_OK && !jj_is(p, T_RPAREN)) {
         if (n->list.n && !jj_expect(p, T_COMMA)) return false;
-        jj_node *arg = jj_parse_target(p, true, NULL, false);
+        jj_node *arg = jj_parse_target(p, true, false);
         if (arg == NULL) return false;
         for (uint32_t i = 0; i < n->list.n; i++)
             if (n->list.v[i]->name == arg->name)
@@ -147,7 +147,7 @@ static bool function_body(jj_parser *p, jj_node *n, const char *const *ends)
 static jj_node *parse_macro(jj_parser *p, jj_node *n)
 {
     static const char *const ends[] = {"endmacro", NULL};
-    jj_node *name = jj_parse_target(p, true, NULL, false);
+    jj_node *name = jj_parse_target(p, true, false);
     if (name == NULL) return NULL;
     n->name = name->name;
     return parse_signature(p, n) && function_body(p, n, ends) ? n : NULL;
@@ -305,7 +305,7 @@ static jj_node *output_node(jj_parser *p)
     jj_node *n = jj_new(p, N_OUTPUT, p->tok->line);
     jj_next_tok(p);
     if (n == NULL) return NULL;
-    n->a = jj_parse_tuple(p, true, NULL, false);
+    n->a = jj_parse_tuple(p, true, false);
     jj_adopt(p, n, n->a);
     return n->a && jj_expect(p, T_VAR_END) ? n : NULL;
 }

@@ -255,11 +255,13 @@ static jj_val m_join(jj *it, jj_val self, const jj_args *a)
     jj_cur c = jj_iter(it, a->pos[0]);
     jj_val item;
     for (size_t i = 0; it->st == TK_OK && jj_next(it, &c, &item); i++) {
-        if (item.kind != JJ_STR) {
+        if (self.flag) item = jj_escape(it, item);
+        if (it->st == TK_OK && item.kind != JJ_STR) {
             jj_raise(it, "sequence item %zu: expected str instance, %s found", i,
                      jj_type_name(item));
             break;
         }
+        if (it->st != TK_OK) break;
         jj_step(it, (self.u.s->len + item.u.s->len) / 64);
         if (i) tk_buf_add(&b, self.u.s->p, self.u.s->len);
         tk_buf_add(&b, item.u.s->p, item.u.s->len);

@@ -280,7 +280,9 @@ jj_val jj_case_str(jj *it, jj_val s, jj_case how)
     if (!jj_step(it, s.u.s->len / 16)) return s;
     tk_buf b = jj_buf();
     jj_add_case(&b, s.u.s->p, s.u.s->len, how);
-    return jj_buf_str(it, &b);
+    jj_val v = jj_buf_str(it, &b);
+    v.flag = s.flag;
+    return v;
 }
 
 jj_val jj_substr(jj *it, jj_str *s, size_t from_byte, size_t to_byte)

@@ -378,8 +378,9 @@ jj_val jj_urlize(jj *it, jj_val self, const jj_args *a)
                 .limit = given(limit) ? jj_as_int(it, limit, "urlize") : -1};
     bool safe = self.kind == JJ_STR && self.flag;
     jj_val text = jj_to_str(it, self);
-    if ((given(rel) && rel.kind != JJ_STR) || (given(target) && target.kind != JJ_STR))
-        jj_raise(it, "urlize: rel and target are strings");
+    if (!jj_truth(it, rel)) rel = jj_none();
+    if (given(rel) && rel.kind != JJ_STR) jj_raise(it, "urlize: rel has to be a string");
+    target = jj_truth(it, target) ? jj_to_str(it, target) : jj_none();
     if (u.limit < -1) jj_raise(it, "urlize: a limit below zero is not supported");
     if (it->st == TK_OK && read_schemes(&u, jj_arg(a, 4, "extra_schemes"))) {
         add_rel(&u, rel, jj_truth(it, jj_arg(a, 1, "nofollow")));

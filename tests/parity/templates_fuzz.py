@@ -657,7 +657,7 @@ ADDRESS = re.compile(r"0x[0-9a-f]{6,}|<class |<built-in|<bound|<function|object 
 def compare(want, got):
     """'same', 'different', or why the pair is not compared."""
     ok, text = want
-    unsupported = isinstance(got, dict) and re.search(r"not supported|does not fit in 64 bits", got["error"])
+    unsupported = isinstance(got, dict) and re.search(r"not supported|does not fit in 64 bits|64-bit integer", got["error"])
     if ok is None:
         return "not compared: Python took too long"
     if unsupported:

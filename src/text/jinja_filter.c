@@ -249,6 +249,8 @@ static jj_val f_int(jj *it, jj_val self, const jj_args *a)
     if (!given(d)) d = jj_int(0);
     if (self.kind == JJ_UNDEF) return jj_raise(it, "%.*s", (int)self.u.s->len, self.u.s->p);
     if (self.kind == JJ_INT || self.kind == JJ_BOOL) return jj_int(jj_as_int(it, self, "int"));
+    if (self.kind == JJ_FLOAT && isinf(self.u.f))
+        return jj_raise(it, "cannot convert float infinity to integer");
     if (self.kind == JJ_FLOAT) return to_int(it, self.u.f, &i) ? jj_int(i) : d;
     if (self.kind != JJ_STR) return d;
     bool base_ok = base == 0 || (base >= 2 && base <= 36);

@@ -138,9 +138,15 @@ bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse)
     return true;
 }
 
+// sorted() takes an integer here, and no other truth.
+static bool reversed(jj *it, jj_val v)
+{
+    return given(v) && jj_as_int(it, v, "reverse") != 0;
+}
+
 static jj_val f_sort(jj *it, jj_val self, const jj_args *a)
 {
-    bool reverse = jj_truth(it, jj_arg(a, 0, "reverse")),
+    bool reverse = reversed(it, jj_arg(a, 0, "reverse")),
          sensitive = jj_truth(it, jj_arg(a, 1, "case_sensitive"));
     jj_val attr = jj_arg(a, 2, "attribute");
     jj_list *l = jj_to_list(it, self);
@@ -154,7 +160,7 @@ static jj_val f_sort(jj *it, jj_val self, const jj_args *a)
 static jj_val f_dictsort(jj *it, jj_val self, const jj_args *a)
 {
     bool sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive")),
-         reverse = jj_truth(it, jj_arg(a, 2, "reverse"));
+         reverse = reversed(it, jj_arg(a, 2, "reverse"));
     jj_val by = jj_arg(a, 1, "by");
     bool by_value = by.kind == JJ_STR && by.u.s->len == 5 && memcmp(by.u.s->p, "value", 5) == 0;
     if (given(by) && !by_value &&
@@ -418,7 +424,7 @@ static jj_val f_reverse(jj *it, jj_val self, const jj_args *a)
         l->v[i] = l->v[l->n - 1 - i];
         l->v[l->n - 1 - i] = t;
     }
-    return jj_wrap_list(self.kind == JJ_ITER || self.kind == JJ_UNDEF ? JJ_LIST : JJ_ITER, l);
+    return jj_wrap_list(self.kind == JJ_ITER ? JJ_LIST : JJ_ITER, l);
 }
 
 static jj_val f_join(jj *it, jj_val self, const jj_args *a)

@@ -67,8 +67,29 @@ static jj_val list_index(jj *it, jj_val self, const jj_args *a)
 static jj_val list_count(jj *it, jj_val self, const jj_args *a)
 {
     int64_t n = 0;
-    for (size_t i = 0; i < self.u.l->n && jj_step(it, 1); i++) n += jj_equal(it, self.u.l->v[i], a->pos[0]);
+    for (size_t i = 0; i < self.u.l->n && jj_step(it, 1); i++)
+        n += jj_equal(it, self.u.l->v[i], a->pos[0]);
     return jj_int(n);
+}
+
+static int64_t find_in_range(jj *it, jj_val self, jj_val v)
+{
+    jj_cur c = jj_iter(it, self);
+    jj_val item;
+    for (int64_t i = 0; jj_next(it, &c, &item); i++)
+        if (jj_equal(it, item, v)) return i;
+    return -1;
+}
+
+static jj_val range_index(jj *it, jj_val self, const jj_args *a)
+{
+    int64_t i = find_in_range(it, self, a->pos[0]);
+    return i < 0 ? jj_raise(it, "the value is not in the range") : jj_int(i);
+}
+
+static jj_val range_count(jj *it, jj_val self, const jj_args *a)
+{
+    return jj_int(find_in_range(it, self, a->pos[0]) >= 0);
 }
 
 static jj_val list_copy(jj *it, jj_val self, const jj_args *a)
@@ -103,16 +124,24 @@ static jj_val float_is_integer(jj *it, jj_val self, const jj_args *a)
 }
 
 static const jj_func dict_methods[] = {
-    {"get", dict_get, "/key,default", 1}, {"items", dict_items, "", 0},   {"keys", dict_keys, "", 0},
-    {"values", dict_values, "", 0},       {"copy", dict_copy, "", 0},     {0},
+    {"get", dict_get, "/key,default", 1}, {"items", dict_items, "", 0}, {"keys", dict_keys, "", 0},
+    {"values", dict_values, "", 0},       {"copy", dict_copy, "", 0},   {0},
 };
 static const jj_func list_methods[] = {
-    {"index", list_index, "/value,start,stop", 1}, {"count", list_count, "/value", 1}, {"copy", list_copy, "", 0}, {0},
+    {"index", list_index, "/value,start,stop", 1},
+    {"count", list_count, "/value", 1},
+    {"copy", list_copy, "", 0},
+    {0},
 };
 static const jj_func tuple_methods[] = {
-    {"index", list_index, "/value,start,stop", 1}, {"count", list_count, "/value", 1}, {0},
+    {"index", list_index, "/value,start,stop", 1},
+    {"count", list_count, "/value", 1},
+    {0},
 };
-static const jj_func cycler_methods[] = {{"next", cycler_next, "", 0}, {"reset", cycler_reset, "", 0}, {0}};
+static const jj_func range_methods[] = {
+    {"index", range_index, "/value", 1}, {"count", range_count, "/value", 1}, {0}};
+static const jj_func cycler_methods[] = {
+    {"next", cycler_next, "", 0}, {"reset", cycler_reset, "", 0}, {0}};
 static const jj_func float_methods[] = {{"is_integer", float_is_integer, "", 0}, {0}};
 
 static bool listed(const char *const *names, const jj_str *name)
@@ -124,7 +153,8 @@ static bool listed(const char *const *names, const jj_str *name)
 
 static bool is_unsafe(jj_val o, const jj_str *name)
 {
-    static const char *const list[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove", NULL};
+    static const char *const list[] = {"append", "clear",  "pop",    "reverse", "insert",
+                                       "sort",   "extend", "remove", NULL};
     static const char *const dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
     if (o.kind == JJ_LIST) return listed(list, name);
     return o.kind == JJ_DICT && listed(dict, name);
@@ -132,8 +162,8 @@ static bool is_unsafe(jj_val o, const jj_str *name)
 
 static jj_val unsafe(jj *it, jj_val o, const jj_str *name)
 {
-    return jj_undef(it, "access to attribute '%.*s' of '%s' object is unsafe.", (int)TK_MIN(name->len, 100), name->p,
-                    jj_type_name(o));
+    return jj_undef(it, "access to attribute '%.*s' of '%s' object is unsafe.",
+                    (int)TK_MIN(name->len, 100), name->p, jj_type_name(o));
 }
 
 static const jj_func *methods_of(jj_val o, const jj_str *name)
@@ -143,7 +173,7 @@ static const jj_func *methods_of(jj_val o, const jj_str *name)
     case JJ_DICT: return jj_find_func(dict_methods, name->p, name->len);
     case JJ_LIST: return jj_find_func(list_methods, name->p, name->len);
     case JJ_TUPLE: return jj_find_func(tuple_methods, name->p, name->len);
-    case JJ_RANGE: return NULL;
+    case JJ_RANGE: return jj_find_func(range_methods, name->p, name->len);
     case JJ_CYCLER: return jj_find_func(cycler_methods, name->p, name->len);
     case JJ_FLOAT: return jj_find_func(float_methods, name->p, name->len);
     default: return NULL;
@@ -168,6 +198,18 @@ static bool number_attr(jj_val o, const jj_str *name, jj_val *out)
     return true;
 }
 
+// A block as something to call: a macro without parameters that sees what a block sees.
+static jj_val block_of(jj *it, const jj_str *name, bool *found)
+{
+    const jj_node *b = it->blocks;
+    while (b && (b->name->len != name->len || memcmp(b->name->p, name->p, name->len) != 0))
+        b = b->c;
+    *found = b != NULL;
+    jj_macro *m = b ? jj_alloc(it, 1, sizeof *m) : NULL;
+    if (m) *m = (jj_macro){.node = b};
+    return m ? (jj_val){.kind = JJ_MACRO, .u.macro = m} : jj_none();
+}
+
 jj_val jj_attr_of(jj *it, jj_val o, const jj_str *name, bool *found)
 {
     jj_val v = jj_none();
@@ -176,10 +218,15 @@ jj_val jj_attr_of(jj *it, jj_val o, const jj_str *name, bool *found)
         *found = jj_dict_get_z(it, o.u.d, name->p, name->len, &v);
         return v;
     }
+    static const char *const grouper[] = {"grouper", NULL}, *const list[] = {"list", NULL};
+    if (o.kind == JJ_TUPLE && o.flag && listed(grouper, name)) return o.u.l->v[0];
+    if (o.kind == JJ_TUPLE && o.flag && listed(list, name)) return o.u.l->v[1];
+    if (o.kind == JJ_SELF) return block_of(it, name, found);
     if (o.kind == JJ_LOOP) return jj_loop_attr(it, o.u.loop, name, found);
     if (is_unsafe(o, name)) return unsafe(it, o, name);
     if (number_attr(o, name, &v)) return v;
-    if (o.kind == JJ_CYCLER && name->len == 7 && memcmp(name->p, "current", 7) == 0) return o.u.l->v[o.u.l->pos];
+    if (o.kind == JJ_CYCLER && name->len == 7 && memcmp(name->p, "current", 7) == 0)
+        return o.u.l->v[o.u.l->pos];
     if (o.kind == JJ_MACRO && name->len == 4 && memcmp(name->p, "name", 4) == 0 && o.u.macro->name)
         return jj_str_ref(it, o.u.macro->name->p, o.u.macro->name->len);
     const jj_func *f = methods_of(o, name);
@@ -196,7 +243,8 @@ static jj_val no_attr(jj *it, jj_val o, jj_val key)
     if (o.kind == JJ_NONE) type = "None";
     if (o.kind == JJ_NS) type = "transformers.utils.chat_template_utils.TemplateNamespace";
     if (key.kind == JJ_STR)
-        return jj_undef(it, "'%s%s' has no attribute '%.*s'", type, tail, (int)TK_MIN(key.u.s->len, 150), key.u.s->p);
+        return jj_undef(it, "'%s%s' has no attribute '%.*s'", type, tail,
+                        (int)TK_MIN(key.u.s->len, 150), key.u.s->p);
     tk_buf b = jj_buf();
     jj_repr(it, &b, key);
     jj_val v = jj_undef(it, "%s%s has no element %.150s", type, tail, tk_buf_str(&b));
@@ -213,12 +261,14 @@ static jj_val undefined_error(jj *it, jj_val o)
 static bool item_of(jj *it, jj_val o, jj_val key, jj_val *out)
 {
     if (o.kind == JJ_DICT) {
-        if (key.kind == JJ_LIST || key.kind == JJ_DICT || key.kind == JJ_VIEW) return false; // unhashable
+        if (key.kind == JJ_LIST || key.kind == JJ_DICT || key.kind == JJ_VIEW)
+            return false; // unhashable
         return jj_dict_get(it, o.u.d, key, out);
     }
     if (key.kind != JJ_INT && key.kind != JJ_BOOL) return false;
     int64_t i = key.kind == JJ_INT ? key.u.i : key.u.b;
-    if (o.kind != JJ_STR && o.kind != JJ_LIST && o.kind != JJ_TUPLE && o.kind != JJ_RANGE) return false;
+    if (o.kind != JJ_STR && o.kind != JJ_LIST && o.kind != JJ_TUPLE && o.kind != JJ_RANGE)
+        return false;
     int64_t n = (int64_t)jj_len(it, o);
     if (i < 0) i += n;
     if (i < 0 || i >= n) return false;
@@ -244,10 +294,29 @@ static bool underscored(const jj_str *name)
 // Attributes with an underscore that every Python object has: unsafe rather than missing.
 static bool dunder(const jj_str *name)
 {
-    static const char *const every[] = {
-        "__class__", "__init__", "__doc__",  "__dict__",    "__module__", "__repr__",      "__str__",    "__eq__",
-        "__ne__",    "__hash__", "__dir__",  "__getattr__", "__new__",    "__subclasshook__", "__reduce__", "__format__",
-        "__sizeof__", "__getattribute__", "__setattr__", "__delattr__", "__init_subclass__", "__reduce_ex__", NULL};
+    static const char *const every[] = {"__class__",
+                                        "__init__",
+                                        "__doc__",
+                                        "__dict__",
+                                        "__module__",
+                                        "__repr__",
+                                        "__str__",
+                                        "__eq__",
+                                        "__ne__",
+                                        "__hash__",
+                                        "__dir__",
+                                        "__getattr__",
+                                        "__new__",
+                                        "__subclasshook__",
+                                        "__reduce__",
+                                        "__format__",
+                                        "__sizeof__",
+                                        "__getattribute__",
+                                        "__setattr__",
+                                        "__delattr__",
+                                        "__init_subclass__",
+                                        "__reduce_ex__",
+                                        NULL};
     return listed(every, name);
 }
 
@@ -282,7 +351,8 @@ jj_val jj_getitem(jj *it, jj_val o, jj_val key)
 // ---- slices ----------------------------------------------------------------------------------------
 
 // Python's slice.indices; false on failure.
-static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, int64_t *step, size_t *count)
+static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, int64_t *stop,
+                        int64_t *step, size_t *count)
 {
     *step = sl->v[2].kind == JJ_NONE ? 1 : jj_as_int(it, sl->v[2], "slice step");
     if (it->st != TK_OK) return false;
@@ -305,6 +375,7 @@ static bool slice_range(jj *it, const jj_list *sl, int64_t n, int64_t *start, in
                               : (end[0] > end[1] ? (uint64_t)(end[0] - end[1]) : 0);
     uint64_t by = *step > 0 ? (uint64_t)*step : 0 - (uint64_t)*step;
     *start = end[0];
+    *stop = end[1];
     *count = span == 0 ? 0 : (size_t)((span - 1) / by + 1);
     return true;
 }
@@ -316,7 +387,9 @@ static jj_val slice_str(jj *it, jj_val o, int64_t start, int64_t step, size_t co
     jj_step(it, s->len / 64);
     if (step == 1) {
         size_t from = jj_cp_offset(s, (size_t)start);
-        jj_str rest = {.p = s->p + from, .len = s->len - from, .n_cp = s->n_cp == s->len ? s->len - from : SIZE_MAX};
+        jj_str rest = {.p = s->p + from,
+                       .len = s->len - from,
+                       .n_cp = s->n_cp == s->len ? s->len - from : SIZE_MAX};
         return jj_substr(it, s, from, from + jj_cp_offset(&rest, count));
     }
     // Byte offsets of every code point, since a step may go either way.
@@ -340,17 +413,13 @@ static jj_val slice_str(jj *it, jj_val o, int64_t start, int64_t step, size_t co
 
 jj_val jj_getslice(jj *it, jj_val o, jj_val slice)
 {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t count;
     if (o.kind == JJ_UNDEF) return undefined_error(it, o);
+    // jinja2 compiles o[a:b] to Python's own, whose TypeError is not turned into undefined.
     if (o.kind != JJ_STR && o.kind != JJ_LIST && o.kind != JJ_TUPLE && o.kind != JJ_RANGE)
-        return jj_undef(it, "%s object has no such element", jj_type_name(o));
-    for (int i = 0; i < 3; i++) { // a TypeError in Python, which subscription turns into undefined
-        uint8_t k = slice.u.l->v[i].kind;
-        if (k != JJ_NONE && k != JJ_INT && k != JJ_BOOL && k != JJ_UNDEF)
-            return jj_undef(it, "slice indices must be integers or None");
-    }
-    if (!slice_range(it, slice.u.l, (int64_t)jj_len(it, o), &start, &step, &count)) return o;
+        return jj_raise(it, "'%s' object cannot be sliced", jj_type_name(o));
+    if (!slice_range(it, slice.u.l, (int64_t)jj_len(it, o), &start, &stop, &step, &count)) return o;
     if (o.kind == JJ_STR) {
         jj_val v = slice_str(it, o, start, step, count);
         v.flag = o.flag;
@@ -360,8 +429,9 @@ jj_val jj_getslice(jj *it, jj_val o, jj_val slice)
     if (o.kind == JJ_RANGE) {
         jj_range *r = jj_alloc(it, 1, sizeof *r);
         if (r == NULL) return o;
-        *r = (jj_range){.start = o.u.r->start + start * o.u.r->step, .step = o.u.r->step * step, .n = count};
-        r->stop = r->start + (int64_t)count * r->step;
+        *r = (jj_range){
+            .start = o.u.r->start + start * o.u.r->step, .step = o.u.r->step * step, .n = count};
+        r->stop = o.u.r->start + stop * o.u.r->step;
         return (jj_val){.kind = JJ_RANGE, .u.r = r};
     }
     jj_list *l = jj_list_new(it, count);

@@ -12,16 +12,17 @@ static jj_val undef_error(jj *it, jj_val u)
 
 static jj_val type_error(jj *it, jj_op op, jj_val a, jj_val b)
 {
-    static const char *const ops[] = {[OP_ADD] = "+", [OP_SUB] = "-",       [OP_MUL] = "*", [OP_DIV] = "/",
-                                      [OP_MOD] = "%", [OP_FLOORDIV] = "//", [OP_POW] = "** or pow()"};
+    static const char *const ops[] = {
+        [OP_ADD] = "+", [OP_SUB] = "-",       [OP_MUL] = "*",          [OP_DIV] = "/",
+        [OP_MOD] = "%", [OP_FLOORDIV] = "//", [OP_POW] = "** or pow()"};
     if (a.kind == JJ_UNDEF) return undef_error(it, a);
     if (b.kind == JJ_UNDEF) return undef_error(it, b);
     if (op == OP_ADD && a.kind == JJ_STR)
         return jj_raise(it, "can only concatenate str (not \"%s\") to str", jj_type_name(b));
     if (op == OP_ADD && a.kind == JJ_LIST)
         return jj_raise(it, "can only concatenate list (not \"%s\") to list", jj_type_name(b));
-    return jj_raise(it, "unsupported operand type(s) for %s: '%s' and '%s'", ops[op], jj_type_name(a),
-                    jj_type_name(b));
+    return jj_raise(it, "unsupported operand type(s) for %s: '%s' and '%s'", ops[op],
+                    jj_type_name(a), jj_type_name(b));
 }
 
 static jj_val overflow(jj *it)
@@ -56,7 +57,9 @@ static jj_val int_op(jj *it, jj_op op, int64_t a, int64_t b)
         return jj_float((double)((long double)a / (long double)b));
     default: break;
     }
-    if (b == 0) return jj_raise(it, op == OP_MOD ? "integer modulo by zero" : "integer division or modulo by zero");
+    if (b == 0)
+        return jj_raise(it, op == OP_MOD ? "integer modulo by zero"
+                                         : "integer division or modulo by zero");
     if (b == -1) return op == OP_MOD ? jj_int(0) : a == INT64_MIN ? overflow(it) : jj_int(-a);
     int64_t q = a / b, m = a % b;
     if (m != 0 && (m < 0) != (b < 0)) { // Python rounds down
@@ -101,10 +104,13 @@ static jj_val float_op(jj *it, jj_op op, double a, double b)
         if (a == 0 && b < 0) return jj_raise(it, "0.0 cannot be raised to a negative power");
         q = pow(a, b);
         if (isinf(q) && isfinite(a) && isfinite(b)) return jj_raise(it, "a power is out of range");
-        if (isnan(q) && !isnan(a) && !isnan(b)) return jj_raise(it, "complex numbers are not supported");
+        if (isnan(q) && !isnan(a) && !isnan(b))
+            return jj_raise(it, "complex numbers are not supported");
         return jj_float(q);
     default:
-        if (b == 0) return jj_raise(it, op == OP_MOD ? "float modulo by zero" : "float floor division by zero");
+        if (b == 0)
+            return jj_raise(it,
+                            op == OP_MOD ? "float modulo by zero" : "float floor division by zero");
         m = float_mod(a, b, &q);
         return jj_float(op == OP_MOD ? m : q);
     }
@@ -150,7 +156,8 @@ static jj_val multiply(jj *it, jj_val a, jj_val b)
     }
     if (b.kind == JJ_STR || b.kind == JJ_LIST || b.kind == JJ_TUPLE)
         return a.kind == JJ_UNDEF ? undef_error(it, a)
-                                  : jj_raise(it, "can't multiply sequence by non-int of type '%s'", jj_type_name(a));
+                                  : jj_raise(it, "can't multiply sequence by non-int of type '%s'",
+                                             jj_type_name(a));
     return type_error(it, OP_MUL, a, b);
 }
 
@@ -188,12 +195,13 @@ jj_val jj_binary(jj *it, jj_op op, jj_val a, jj_val b)
 {
     if (it->st != TK_OK || !jj_step(it, 1)) return jj_none();
     if (jj_is_number(a) && jj_is_number(b)) {
-        if (a.kind == JJ_FLOAT || b.kind == JJ_FLOAT) return float_op(it, op, jj_as_double(a), jj_as_double(b));
+        if (a.kind == JJ_FLOAT || b.kind == JJ_FLOAT)
+            return float_op(it, op, jj_as_double(a), jj_as_double(b));
         return int_op(it, op, jj_as_int(it, a, ""), jj_as_int(it, b, ""));
     }
     if (op == OP_ADD) return add(it, a, b);
     if (op == OP_MUL) return multiply(it, a, b);
-    if (op == OP_MOD && a.kind == JJ_STR && b.kind != JJ_UNDEF) return jj_percent(it, a, b);
+    if (op == OP_MOD && a.kind == JJ_STR) return jj_percent(it, a, b);
     return type_error(it, op, a, b);
 }
 
@@ -259,7 +267,8 @@ static jj_val eval_sign(jj *it, const jj_node *n)
     if (it->st != TK_OK) return v;
     if (!jj_is_number(v)) {
         if (v.kind == JJ_UNDEF) return undef_error(it, v);
-        return jj_raise(it, "bad operand type for unary %c: '%s'", n->kind == N_NEG ? '-' : '+', jj_type_name(v));
+        return jj_raise(it, "bad operand type for unary %c: '%s'", n->kind == N_NEG ? '-' : '+',
+                        jj_type_name(v));
     }
     if (v.kind == JJ_FLOAT) return jj_float(n->kind == N_NEG ? -v.u.f : v.u.f);
     int64_t i = jj_as_int(it, v, "");
@@ -271,7 +280,8 @@ static bool add_kw(jj *it, jj_args *a, const jj_str *name, jj_val v)
 {
     for (size_t i = 0; i < a->n_kw; i++)
         if (a->kw[i].name->len == name->len && memcmp(a->kw[i].name->p, name->p, name->len) == 0) {
-            jj_raise(it, "got multiple values for keyword argument '%.*s'", (int)TK_MIN(name->len, 100), name->p);
+            jj_raise(it, "got multiple values for keyword argument '%.*s'",
+                     (int)TK_MIN(name->len, 100), name->p);
             return false;
         }
     a->kw[a->n_kw++] = (jj_kw){.name = name, .val = v};
@@ -289,7 +299,8 @@ static bool dyn_kwargs(jj *it, jj_args *out, jj_val v)
             jj_raise(it, "keywords must be strings");
             return false;
         }
-        if (!jj_step(it, out->n_kw + 1) || !add_kw(it, out, v.u.d->e[i].key.u.s, v.u.d->e[i].val)) return false;
+        if (!jj_step(it, out->n_kw + 1) || !add_kw(it, out, v.u.d->e[i].key.u.s, v.u.d->e[i].val))
+            return false;
     }
     return true;
 }
@@ -324,16 +335,24 @@ bool jj_eval_args(jj *it, const jj_node *n, jj_args *out, const jj_val *caller)
     return n->c ? dyn_kwargs(it, out, d) : it->st == TK_OK;
 }
 
+static jj_val invoke(jj *it, const jj_node *n, jj_val v, const jj_args *a)
+{
+    it->line = n->line;
+    if (n->func) return jj_invoke(it, n->func, v, a);
+    return jj_raise(it, "no %s named '%.*s'", n->kind == N_FILTER ? "filter" : "test",
+                    (int)TK_MIN(n->name->len, 100), n->name->p);
+}
+
 jj_val jj_eval_filter(jj *it, const jj_node *n, jj_val self)
 {
     // The filters of a filter block are a chain that ends at NULL, where the block's text goes in.
-    jj_val v = n->a ? n->a->kind == N_FILTER && self.kind != JJ_MISSING ? jj_eval_filter(it, n->a, self)
-                                                                        : jj_eval(it, n->a)
+    jj_val v = n->a ? n->a->kind == N_FILTER && self.kind != JJ_MISSING
+                          ? jj_eval_filter(it, n->a, self)
+                          : jj_eval(it, n->a)
                     : self;
     jj_args a;
     if (it->st != TK_OK || !jj_eval_args(it, n, &a, NULL)) return jj_none();
-    it->line = n->line;
-    return jj_invoke(it, n->func, v, &a);
+    return invoke(it, n, v, &a);
 }
 
 static jj_val eval_test(jj *it, const jj_node *n)
@@ -341,8 +360,7 @@ static jj_val eval_test(jj *it, const jj_node *n)
     jj_val v = jj_eval(it, n->a);
     jj_args a;
     if (it->st != TK_OK || !jj_eval_args(it, n, &a, NULL)) return jj_none();
-    it->line = n->line;
-    return jj_invoke(it, n->func, v, &a);
+    return invoke(it, n, v, &a);
 }
 
 static jj_val eval_call(jj *it, const jj_node *n)
@@ -374,8 +392,10 @@ static jj_val eval_cond(jj *it, const jj_node *n)
     if (it->st != TK_OK) return test;
     if (jj_truth(it, test)) return jj_eval(it, n->b);
     if (n->c) return jj_eval(it, n->c);
-    return jj_undef(it, "the inline if-expression on line %u evaluated to false and no else section was defined.",
-                    n->line);
+    return jj_undef(
+        it,
+        "the inline if-expression on line %u evaluated to false and no else section was defined.",
+        n->line);
 }
 
 static jj_val eval_logic(jj *it, const jj_node *n)

@@ -25,6 +25,7 @@ static jj_val *slot_up(jj_scope *s, const jj_str *name)
 // What the whole template sees: names its top level has set, the caller's context, jinja2's globals.
 jj_val jj_context_get(jj *it, const jj_str *name)
 {
+    if (name->len == 4 && memcmp(name->p, "self", 4) == 0) return (jj_val){.kind = JJ_SELF};
     jj_val *top = it->root && it->root->v ? jj_slot(it->root, name) : NULL, v;
     if (top && top->kind != JJ_MISSING) return *top;
     if (jj_dict_get_z(it, it->ctx, name->p, name->len, &v)) return v;
@@ -141,6 +142,15 @@ static void put(jj *it, jj_val v)
                 TK_LIMIT_TEMPLATE_OUT_BYTES);
 }
 
+// What a filter or call block gives is written as it is, so it has to be text already.
+static void put_text(jj *it, jj_val v)
+{
+    if (it->st == TK_OK && v.kind != JJ_STR)
+        jj_raise(it, "a block gives a %s where text is needed", jj_type_name(v));
+    else
+        put(it, v);
+}
+
 // ---- macros ----------------------------------------------------------------------------------------
 
 static jj_val *take_kw(const jj_args *a, const jj_str *name, bool *used)
@@ -180,7 +190,9 @@ static void rest_args(jj *it, const jj_macro *m, jj_scope *s, const jj_args *a, 
     if (m->uses_kwargs) {
         jj_dict *d = jj_dict_new(it);
         for (size_t i = 0; d && i < a->n_kw; i++)
-            if (!used[i]) jj_dict_set(it, d, jj_str_ref(it, a->kw[i].name->p, a->kw[i].name->len), a->kw[i].val);
+            if (!used[i])
+                jj_dict_set(it, d, jj_str_ref(it, a->kw[i].name->p, a->kw[i].name->len),
+                            a->kw[i].val);
         if (d) set_special(s, "kwargs", (jj_val){.kind = JJ_DICT, .u.d = d});
     } else {
         for (size_t i = 0; i < a->n_kw; i++)
@@ -207,7 +219,8 @@ static void bind_params(jj *it, const jj_macro *m, jj_scope *s, const jj_args *a
     if (used == NULL || !jj_step(it, a->n_kw * (n->list.n + 1))) return;
     for (uint32_t i = 0; i < n->list.n; i++) {
         const jj_str *name = n->list.v[i]->name;
-        jj_val *slot = jj_slot(s, name), *given = i < a->n_pos ? &a->pos[i] : take_kw(a, name, used);
+        jj_val *slot = jj_slot(s, name),
+               *given = i < a->n_pos ? &a->pos[i] : take_kw(a, name, used);
         *slot = given ? *given : jj_missing();
     }
     if (m->uses_caller && !has_param(n, "caller")) {
@@ -255,6 +268,7 @@ static jj_val make_macro(jj *it, const jj_node *n, const jj_str *name)
     if (m == NULL) return jj_none();
     *m = (jj_macro){.node = n, .scope = it->scope, .name = name};
     for (size_t i = 0; i < n->syms->n; i++) {
+        if (n->syms->load[i] != LOAD_PARAM) continue;
         m->uses_caller |= is(n->syms->name[i], "caller");
         m->uses_kwargs |= is(n->syms->name[i], "kwargs") && !has_param(n, "kwargs");
         m->uses_varargs |= is(n->syms->name[i], "varargs") && !has_param(n, "varargs");
@@ -308,7 +322,7 @@ static jj_flow exec_captured(jj *it, const jj_node *n)
     if (n->kind == N_SETBLOCK)
         jj_assign(it, n->a, v);
     else
-        put(it, v);
+        put_text(it, v);
     return flow;
 }
 
@@ -319,7 +333,7 @@ static void exec_call_block(jj *it, const jj_node *n)
     jj_args a;
     if (it->st != TK_OK || !jj_eval_args(it, n->a, &a, &caller)) return;
     it->line = n->line;
-    put(it, jj_call(it, f, &a));
+    put_text(it, jj_call(it, f, &a));
 }
 
 static void exec_generation(jj *it, const jj_node *n)
@@ -384,7 +398,8 @@ static jj_flow exec_one(jj *it, const jj_node *n)
     case N_BREAK: return FLOW_BREAK;
     case N_CONTINUE: return FLOW_CONTINUE;
     default:
-        jj_fail(it, TK_UNSUPPORTED, "line %u: '%.*s' needs other templates, which a chat template has not", n->line,
+        jj_fail(it, TK_UNSUPPORTED,
+                "line %u: '%.*s' needs other templates, which a chat template has not", n->line,
                 (int)n->name->len, n->name->p);
         break;
     }

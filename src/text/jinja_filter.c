@@ -80,7 +80,10 @@ static jj_val f_trim(jj *it, jj_val self, const jj_args *a)
     jj_val chars = jj_arg(a, 0, "chars");
     jj_args one = {.pos = &chars, .n_pos = given(chars)};
     self = jj_to_str(it, self);
-    return it->st == TK_OK ? jj_invoke(it, jj_str_method("strip", 5), self, &one) : self;
+    if (it->st != TK_OK) return self;
+    jj_val v = jj_invoke(it, jj_str_method("strip", 5), self, &one);
+    v.flag = self.flag;
+    return v;
 }
 
 static jj_val f_string(jj *it, jj_val self, const jj_args *a)
@@ -103,10 +106,15 @@ static jj_val escape(jj *it, jj_val s)
     return markup(jj_buf_str(it, &b));
 }
 
+jj_val jj_escape(jj *it, jj_val v)
+{
+    return v.kind == JJ_STR && v.flag ? v : escape(it, jj_to_str(it, v));
+}
+
 static jj_val f_escape(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
-    return self.kind == JJ_STR && self.flag ? self : escape(it, jj_to_str(it, self));
+    return jj_escape(it, self);
 }
 
 static jj_val f_forceescape(jj *it, jj_val self, const jj_args *a)
@@ -130,14 +138,18 @@ static jj_val f_center(jj *it, jj_val self, const jj_args *a)
     jj_val w = jj_arg(a, 0, "width");
     int64_t width = given(w) ? jj_as_int(it, w, "center") : 80;
     self = jj_to_str(it, self);
-    return it->st == TK_OK ? jj_pad(it, self, width, &space, 0) : self;
+    if (it->st != TK_OK) return self;
+    jj_val v = jj_pad(it, self, width, &space, 0);
+    v.flag = self.flag;
+    return v;
 }
 
 static jj_val f_indent(jj *it, jj_val self, const jj_args *a)
 {
     jj_val w = jj_arg(a, 0, "width");
     bool first = jj_truth(it, jj_arg(a, 1, "first")), blank = jj_truth(it, jj_arg(a, 2, "blank"));
-    if (self.kind != JJ_STR) return jj_raise(it, "indent needs a string, not %s", jj_type_name(self));
+    if (self.kind != JJ_STR)
+        return jj_raise(it, "indent needs a string, not %s", jj_type_name(self));
     if (!given(w)) w = jj_int(4);
     if (w.kind != JJ_STR) w = jj_binary(it, OP_MUL, jj_str_lit(it, " "), w);
     if (it->st != TK_OK || w.kind != JJ_STR) return self;
@@ -151,24 +163,33 @@ static jj_val f_indent(jj *it, jj_val self, const jj_args *a)
         tk_buf_add(&b, line->p, line->len);
         jj_step(it, 1 + w.u.s->len / 64);
     }
-    return jj_buf_str(it, &b);
+    jj_val v = jj_buf_str(it, &b);
+    v.flag = self.flag;
+    return v;
 }
 
 static jj_val f_truncate(jj *it, jj_val self, const jj_args *a)
 {
-    jj_val len_v = jj_arg(a, 0, "length"), end = jj_arg(a, 2, "end"), leeway_v = jj_arg(a, 3, "leeway");
+    jj_val len_v = jj_arg(a, 0, "length"), end = jj_arg(a, 2, "end"),
+           leeway_v = jj_arg(a, 3, "leeway");
     bool kill = jj_truth(it, jj_arg(a, 1, "killwords"));
-    if (self.kind != JJ_STR) return jj_raise(it, "truncate needs a string, not %s", jj_type_name(self));
     if (!given(end)) end = jj_str_lit(it, "...");
-    int64_t len = given(len_v) ? jj_as_int(it, len_v, "truncate") : 255;
-    int64_t leeway = given(leeway_v) && leeway_v.kind != JJ_NONE ? jj_as_int(it, leeway_v, "truncate") : 5;
+    if (!given(len_v)) len_v = jj_int(255);
+    if (!given(leeway_v) || leeway_v.kind == JJ_NONE) leeway_v = jj_int(5);
     if (it->st != TK_OK) return self;
-    if (end.kind != JJ_STR) return jj_raise(it, "truncate: end must be a string");
-    int64_t n_end = (int64_t)jj_cp_count(end.u.s), n = (int64_t)jj_cp_count(self.u.s);
-    if (len < n_end) return jj_raise(it, "expected length >= %lld, got %lld", (long long)n_end, (long long)len);
-    if (leeway < 0) return jj_raise(it, "expected leeway >= 0, got %lld", (long long)leeway);
-    if (n - len <= leeway) return self;
-    size_t to = jj_cp_offset(self.u.s, (size_t)(len - n_end));
+    if (!jj_is_number(len_v) || !jj_is_number(leeway_v))
+        return jj_raise(it, "truncate: a length must be a number");
+    size_t n_end = jj_len(it, end), n = jj_len(it, self);
+    if (it->st != TK_OK) return self;
+    if (jj_as_double(len_v) < (double)n_end) return jj_raise(it, "expected length >= %zu", n_end);
+    if (jj_as_double(leeway_v) < 0) return jj_raise(it, "expected leeway >= 0");
+    if ((double)n <= jj_as_double(len_v) + jj_as_double(leeway_v)) return self;
+    int64_t len = jj_as_int(it, len_v, "truncate");
+    if (it->st != TK_OK) return self;
+    if (self.kind != JJ_STR || end.kind != JJ_STR)
+        return jj_raise(it, "truncate needs strings, not %s and %s", jj_type_name(self),
+                        jj_type_name(end));
+    size_t to = jj_cp_offset(self.u.s, (size_t)len - n_end);
     if (!kill)
         for (size_t i = to; i > 0; i--)
             if (self.u.s->p[i - 1] == ' ') {
@@ -176,7 +197,8 @@ static jj_val f_truncate(jj *it, jj_val self, const jj_args *a)
                 break;
             }
     jj_val head = jj_substr(it, self.u.s, 0, to);
-    return it->st == TK_OK ? jj_concat(it, head, end) : self;
+    head.flag = self.flag;
+    return it->st == TK_OK ? jj_binary(it, OP_ADD, head, end) : self;
 }
 
 static jj_val f_wordcount(jj *it, jj_val self, const jj_args *a)
@@ -200,7 +222,8 @@ static jj_val f_abs(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
     if (self.kind == JJ_FLOAT) return jj_float(fabs(self.u.f));
-    if (!jj_is_number(self)) return jj_raise(it, "bad operand type for abs(): '%s'", jj_type_name(self));
+    if (!jj_is_number(self))
+        return jj_raise(it, "bad operand type for abs(): '%s'", jj_type_name(self));
     int64_t i = jj_as_int(it, self, "abs");
     if (i == INT64_MIN) return jj_raise(it, "an integer does not fit in 64 bits");
     return jj_int(i < 0 ? -i : i);
@@ -220,16 +243,19 @@ static bool to_int(jj *it, double f, int64_t *out)
 static jj_val f_int(jj *it, jj_val self, const jj_args *a)
 {
     jj_val d = jj_arg(a, 0, "default"), b = jj_arg(a, 1, "base");
-    int64_t base = given(b) ? jj_as_int(it, b, "int") : 10, i = 0;
+    int64_t base = b.kind == JJ_INT ? b.u.i : given(b) ? 1 : 10, i = 0; // 1: none that is valid
     bool overflow = false;
     double f = 0;
     if (!given(d)) d = jj_int(0);
     if (self.kind == JJ_UNDEF) return jj_raise(it, "%.*s", (int)self.u.s->len, self.u.s->p);
     if (self.kind == JJ_INT || self.kind == JJ_BOOL) return jj_int(jj_as_int(it, self, "int"));
+    if (self.kind == JJ_FLOAT && isinf(self.u.f))
+        return jj_raise(it, "cannot convert float infinity to integer");
     if (self.kind == JJ_FLOAT) return to_int(it, self.u.f, &i) ? jj_int(i) : d;
     if (self.kind != JJ_STR) return d;
     bool base_ok = base == 0 || (base >= 2 && base <= 36);
-    if (base_ok && jj_parse_int(self.u.s->p, self.u.s->len, (int)base, &i, &overflow)) return jj_int(i);
+    if (base_ok && jj_parse_int(self.u.s->p, self.u.s->len, (int)base, &i, &overflow))
+        return jj_int(i);
     if (overflow) return jj_raise(it, "an integer does not fit in 64 bits");
     return jj_parse_float(self.u.s->p, self.u.s->len, &f) && to_int(it, f, &i) ? jj_int(i) : d;
 }
@@ -285,7 +311,8 @@ static jj_val f_round(jj *it, jj_val self, const jj_args *a)
         return jj_raise(it, "type %s doesn't define __round__ method", jj_type_name(self));
     }
     if (it->st != TK_OK || (!up && !down)) return round_common(it, self, digits);
-    jj_val scale = jj_binary(it, OP_POW, jj_int(10), jj_int(digits)), x = jj_binary(it, OP_MUL, self, scale);
+    jj_val scale = jj_binary(it, OP_POW, jj_int(10), jj_int(digits)),
+           x = jj_binary(it, OP_MUL, self, scale);
     if (it->st != TK_OK) return x;
     double f = jj_as_double(x);
     int64_t i = 0;
@@ -307,19 +334,21 @@ static jj_val f_filesizeformat(jj *it, jj_val self, const jj_args *a)
         return jj_raise(it, "filesizeformat needs a number");
     if (f == 1) return jj_str_lit(it, "1 Byte");
     if (f < base) {
-        snprintf(s, sizeof s, "%.0f Bytes", trunc(f));
+        snprintf(s, sizeof s, "%.0f Bytes", trunc(f) + 0.0);
         return jj_str_new(it, s, strlen(s));
     }
     double u = base * base;
     size_t i = 0;
     for (; i < 7 && f >= u; i++) u *= base;
-    snprintf(s, sizeof s, "%.1f %s%s", base * f / u, binary && i == 0 ? "K" : unit[i], binary ? "iB" : "B");
+    snprintf(s, sizeof s, "%.1f %s%s", base * f / u, binary && i == 0 ? "K" : unit[i],
+             binary ? "iB" : "B");
     return jj_str_new(it, s, strlen(s));
 }
 
 static jj_val f_format(jj *it, jj_val self, const jj_args *a)
 {
-    if (a->n_pos && a->n_kw) return jj_raise(it, "can't handle positional and keyword arguments at the same time");
+    if (a->n_pos && a->n_kw)
+        return jj_raise(it, "can't handle positional and keyword arguments at the same time");
     self = jj_to_str(it, self);
     if (it->st != TK_OK) return self;
     if (a->n_kw) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Filters on sequences and mappings (jinja2's filters.py). Where Python gives a generator, so do these
-// (JJ_ITER), though their items are made at once.
+// (JJ_ITER): an error in an item that nobody takes is none.
 #include "text/jinja_int.h"
 
 #include <string.h>
@@ -8,6 +8,52 @@
 static bool given(jj_val v)
 {
     return v.kind != JJ_MISSING;
+}
+
+// ---- generators --------------------------------------------------------------------------------------
+
+static jj_val generator(jj *it, bool (*start)(jj *, jj_list *),
+                        bool (*pull)(jj *, jj_gen *, jj_val *), jj_val self, const jj_args *a)
+{
+    jj_list *l = jj_list_new(it, 0);
+    jj_gen *g = l ? jj_alloc(it, 1, sizeof *g) : NULL;
+    if (g == NULL) return jj_none();
+    *g = (jj_gen){.start = start,
+                  .pull = pull,
+                  .self = self,
+                  .args = *a,
+                  .attr = jj_missing(),
+                  .dflt = jj_missing()};
+    l->gen = g;
+    return jj_wrap_list(JJ_ITER, l);
+}
+
+bool jj_gen_next(jj *it, jj_list *l, jj_val *out)
+{
+    jj_gen *g = l->gen;
+    if (g == NULL || it->st != TK_OK) return false;
+    bool more = false;
+    if (jj_enter(it)) {
+        more = g->started || g->start(it, l);
+        g->started = true;
+        if (more && g->pull) {
+            more = g->pull(it, g, out);
+        } else if (more) {
+            l->gen = NULL;
+            if ((more = l->pos < l->n)) *out = l->v[l->pos++];
+        }
+    }
+    jj_leave(it);
+    if (!more) l->gen = NULL;
+    return more && it->st == TK_OK;
+}
+
+static jj_args tail(const jj_args *a, size_t n)
+{
+    jj_args t = *a;
+    if (n) t.pos += n;
+    t.n_pos -= n;
+    return t;
 }
 
 // ---- attributes ------------------------------------------------------------------------------------
@@ -77,7 +123,8 @@ bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse)
                 bool take_b = a == mid;
                 if (a < mid && b < hi) {
                     if (!jj_step(it, 1)) return false;
-                    take_b = reverse ? jj_compare(it, OP_LT, keys[a], keys[b]) : jj_compare(it, OP_LT, keys[b], keys[a]);
+                    take_b = reverse ? jj_compare(it, OP_LT, keys[a], keys[b])
+                                     : jj_compare(it, OP_LT, keys[b], keys[a]);
                     if (it->st != TK_OK) return false;
                 }
                 size_t from = take_b ? b++ : a++;
@@ -91,25 +138,36 @@ bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse)
     return true;
 }
 
+// sorted() takes an integer here, and no other truth.
+static bool reversed(jj *it, jj_val v)
+{
+    return given(v) && jj_as_int(it, v, "reverse") != 0;
+}
+
 static jj_val f_sort(jj *it, jj_val self, const jj_args *a)
 {
-    bool reverse = jj_truth(it, jj_arg(a, 0, "reverse")), sensitive = jj_truth(it, jj_arg(a, 1, "case_sensitive"));
+    bool reverse = reversed(it, jj_arg(a, 0, "reverse")),
+         sensitive = jj_truth(it, jj_arg(a, 1, "case_sensitive"));
     jj_val attr = jj_arg(a, 2, "attribute");
     jj_list *l = jj_to_list(it, self);
     jj_val *keys = l ? jj_alloc(it, l->n + 1, sizeof *keys) : NULL;
-    for (size_t i = 0; keys && i < l->n && it->st == TK_OK; i++) keys[i] = sort_key(it, l->v[i], attr, sensitive);
+    for (size_t i = 0; keys && i < l->n && it->st == TK_OK; i++)
+        keys[i] = sort_key(it, l->v[i], attr, sensitive);
     if (it->st != TK_OK || !jj_sort(it, keys, l->v, l->n, reverse)) return jj_none();
     return jj_wrap_list(JJ_LIST, l);
 }
 
 static jj_val f_dictsort(jj *it, jj_val self, const jj_args *a)
 {
-    bool sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive")), reverse = jj_truth(it, jj_arg(a, 2, "reverse"));
+    bool sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive")),
+         reverse = reversed(it, jj_arg(a, 2, "reverse"));
     jj_val by = jj_arg(a, 1, "by");
     bool by_value = by.kind == JJ_STR && by.u.s->len == 5 && memcmp(by.u.s->p, "value", 5) == 0;
-    if (given(by) && !by_value && !(by.kind == JJ_STR && by.u.s->len == 3 && memcmp(by.u.s->p, "key", 3) == 0))
+    if (given(by) && !by_value &&
+        !(by.kind == JJ_STR && by.u.s->len == 3 && memcmp(by.u.s->p, "key", 3) == 0))
         return jj_raise(it, "You can only sort by either \"key\" or \"value\"");
-    if (self.kind != JJ_DICT) return jj_raise(it, "dictsort needs a dict, not %s", jj_type_name(self));
+    if (self.kind != JJ_DICT)
+        return jj_raise(it, "dictsort needs a dict, not %s", jj_type_name(self));
     size_t n = self.u.d->n;
     jj_val *keys = jj_alloc(it, n + 1, sizeof *keys);
     jj_list *l = jj_list_new(it, n);
@@ -122,19 +180,35 @@ static jj_val f_dictsort(jj *it, jj_val self, const jj_args *a)
     return jj_wrap_list(JJ_LIST, l);
 }
 
+static bool pull_unique(jj *it, jj_gen *g, jj_val *out)
+{
+    jj_val item;
+    while (it->st == TK_OK && jj_next(it, &g->src, &item)) {
+        jj_val key = fold(it, jj_get_path(it, item, g->attr, jj_missing()), g->sensitive);
+        if (it->st != TK_OK) return false;
+        if (jj_dict_get(it, g->seen, key, NULL) || !jj_dict_set(it, g->seen, key, jj_none()))
+            continue;
+        *out = item;
+        return true;
+    }
+    return false;
+}
+
+static bool start_unique(jj *it, jj_list *l)
+{
+    jj_gen *g = l->gen;
+    g->src = jj_iter(it, g->self);
+    g->seen = jj_dict_new(it);
+    return it->st == TK_OK;
+}
+
 static jj_val f_unique(jj *it, jj_val self, const jj_args *a)
 {
-    bool sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive"));
-    jj_val attr = jj_arg(a, 1, "attribute"), item;
-    jj_list *out = jj_list_new(it, 0);
-    jj_dict *seen = jj_dict_new(it);
-    jj_cur c = jj_iter(it, self);
-    while (it->st == TK_OK && jj_next(it, &c, &item)) {
-        jj_val key = fold(it, jj_get_path(it, item, attr, jj_missing()), sensitive);
-        if (it->st != TK_OK) break;
-        if (!jj_dict_get(it, seen, key, NULL) && jj_dict_set(it, seen, key, jj_none())) jj_list_add(it, out, item);
-    }
-    return jj_wrap_list(JJ_ITER, out);
+    jj_val v = generator(it, start_unique, pull_unique, self, a);
+    if (it->st != TK_OK) return v;
+    v.u.l->gen->sensitive = jj_truth(it, jj_arg(a, 0, "case_sensitive"));
+    v.u.l->gen->attr = jj_arg(a, 1, "attribute");
+    return v;
 }
 
 static jj_val min_max(jj *it, jj_val self, const jj_args *a, jj_op op)
@@ -176,7 +250,9 @@ static jj_val f_groupby(jj *it, jj_val self, const jj_args *a)
             group = jj_list_new(it, 4);
             jj_val key = jj_get_path(it, l->v[i], attr, dflt);
             if (group == NULL || it->st != TK_OK) break;
-            jj_list_add(it, out, jj_pair(it, key, jj_wrap_list(JJ_LIST, group)));
+            jj_val pair = jj_pair(it, key, jj_wrap_list(JJ_LIST, group));
+            pair.flag = 1;
+            jj_list_add(it, out, pair);
         }
         jj_list_add(it, group, l->v[i]);
     }
@@ -185,58 +261,81 @@ static jj_val f_groupby(jj *it, jj_val self, const jj_args *a)
 
 // ---- map, select, reject ------------------------------------------------------------------------------
 
-static jj_args tail(const jj_args *a, size_t n)
+static bool pull_map(jj *it, jj_gen *g, jj_val *out)
 {
-    jj_args t = *a;
-    t.pos += n;
-    t.n_pos -= n;
-    return t;
+    jj_val item;
+    if (!jj_next(it, &g->src, &item)) return false;
+    if (g->by_name && g->func == NULL)
+        jj_raise(it, "map: no such filter");
+    else if (g->by_name)
+        *out = jj_invoke(it, g->func, item, &g->rest);
+    else
+        *out = jj_get_path(it, item, g->attr, g->dflt);
+    return it->st == TK_OK;
+}
+
+static bool start_map(jj *it, jj_list *l)
+{
+    jj_gen *g = l->gen;
+    const jj_args *a = &g->args;
+    if (!jj_truth(it, g->self)) return false;
+    g->attr = a->n_pos ? jj_missing() : jj_arg(a, 0, "attribute");
+    g->dflt = jj_arg(a, SIZE_MAX, "default");
+    if (given(g->attr)) {
+        if (a->n_kw > (given(g->dflt) ? 2u : 1u)) jj_raise(it, "map: unexpected keyword argument");
+    } else if (a->n_pos == 0) {
+        jj_raise(it, "map requires a filter argument");
+    } else {
+        if (a->pos[0].kind == JJ_STR)
+            g->func = jj_find_filter(a->pos[0].u.s->p, a->pos[0].u.s->len);
+        g->by_name = true; // looked up for each item, so an unknown one needs an item to fail
+        g->rest = tail(a, 1);
+    }
+    if (it->st == TK_OK) g->src = jj_iter(it, g->self);
+    return it->st == TK_OK;
 }
 
 static jj_val f_map(jj *it, jj_val self, const jj_args *a)
 {
-    jj_val attr = a->n_pos ? jj_missing() : jj_arg(a, 0, "attribute"), dflt = jj_arg(a, SIZE_MAX, "default"), item;
-    const jj_func *f = NULL;
-    jj_args rest = {0};
-    jj_list *out = jj_list_new(it, 4);
-    if (!jj_truth(it, self) || out == NULL) return jj_wrap_list(JJ_ITER, out);
-    if (given(attr)) {
-        if (a->n_kw > (given(dflt) ? 2u : 1u)) return jj_raise(it, "map: unexpected keyword argument");
-    } else {
-        if (a->n_pos == 0) return jj_raise(it, "map requires a filter argument");
-        if (a->pos[0].kind == JJ_STR) f = jj_find_filter(a->pos[0].u.s->p, a->pos[0].u.s->len);
-        if (f == NULL) return jj_raise(it, "map: no such filter");
-        rest = tail(a, 1);
+    return generator(it, start_map, pull_map, self, a);
+}
+
+static bool pull_select(jj *it, jj_gen *g, jj_val *out)
+{
+    while (it->st == TK_OK && jj_next(it, &g->src, out)) {
+        jj_val v = jj_get_path(it, *out, g->attr, jj_missing());
+        if (g->by_name && g->func == NULL) jj_raise(it, "no such test");
+        if (g->func && it->st == TK_OK) v = jj_invoke(it, g->func, v, &g->rest);
+        if (it->st == TK_OK && jj_truth(it, v) == g->keep) return true;
     }
-    jj_cur c = jj_iter(it, self);
-    while (it->st == TK_OK && jj_next(it, &c, &item))
-        jj_list_add(it, out, f ? jj_invoke(it, f, item, &rest) : jj_get_path(it, item, attr, dflt));
-    return jj_wrap_list(JJ_ITER, out);
+    return false;
+}
+
+static bool start_select(jj *it, jj_list *l)
+{
+    jj_gen *g = l->gen;
+    if (!jj_truth(it, g->self)) return false;
+    if (g->by_attr && g->args.n_pos == 0) jj_raise(it, "Missing parameter for attribute name");
+    if (it->st != TK_OK) return false;
+    if (g->by_attr) g->attr = g->args.pos[0];
+    g->rest = tail(&g->args, g->by_attr);
+    if (g->rest.n_pos) {
+        jj_val name = g->rest.pos[0];
+        if (name.kind == JJ_STR) g->func = jj_find_test(name.u.s->p, name.u.s->len);
+        g->by_name = true;
+        g->rest = tail(&g->rest, 1);
+    }
+    if (it->st == TK_OK) g->src = jj_iter(it, g->self);
+    return it->st == TK_OK;
 }
 
 static jj_val select_items(jj *it, jj_val self, const jj_args *a, bool by_attr, bool keep)
 {
-    jj_list *out = jj_list_new(it, 4);
-    const jj_func *f = NULL;
-    jj_val item, attr = jj_missing();
-    if (!jj_truth(it, self) || out == NULL) return jj_wrap_list(JJ_ITER, out);
-    if (by_attr) {
-        if (a->n_pos == 0) return jj_raise(it, "Missing parameter for attribute name");
-        attr = a->pos[0];
-    }
-    jj_args rest = tail(a, by_attr);
-    if (rest.n_pos) {
-        if (rest.pos[0].kind == JJ_STR) f = jj_find_test(rest.pos[0].u.s->p, rest.pos[0].u.s->len);
-        if (f == NULL) return jj_raise(it, "no such test");
-        rest = tail(&rest, 1);
-    }
-    jj_cur c = jj_iter(it, self);
-    while (it->st == TK_OK && jj_next(it, &c, &item)) {
-        jj_val v = jj_get_path(it, item, attr, jj_missing());
-        if (f && it->st == TK_OK) v = jj_invoke(it, f, v, &rest);
-        if (it->st == TK_OK && jj_truth(it, v) == keep) jj_list_add(it, out, item);
-    }
-    return jj_wrap_list(JJ_ITER, out);
+    jj_val v = generator(it, start_select, pull_select, self, a);
+    if (it->st != TK_OK) return v;
+    v.u.l->gen->by_attr = by_attr;
+    v.u.l->gen->keep = keep;
+    return v;
 }
 
 static jj_val f_select(jj *it, jj_val self, const jj_args *a)
@@ -288,13 +387,24 @@ static jj_val f_list(jj *it, jj_val self, const jj_args *a)
     return jj_wrap_list(JJ_LIST, jj_to_list(it, self));
 }
 
+static bool start_items(jj *it, jj_list *l)
+{
+    jj_val self = l->gen->self;
+    if (self.kind == JJ_UNDEF) return false;
+    if (self.kind != JJ_DICT) {
+        jj_raise(it, "Can only get item pairs from a mapping.");
+        return false;
+    }
+    for (size_t i = 0; i < self.u.d->n; i++)
+        if (!jj_step(it, 1) ||
+            !jj_list_add(it, l, jj_pair(it, self.u.d->e[i].key, self.u.d->e[i].val)))
+            return false;
+    return true;
+}
+
 static jj_val f_items(jj *it, jj_val self, const jj_args *a)
 {
-    (void)a;
-    if (self.kind == JJ_UNDEF) return jj_wrap_list(JJ_ITER, jj_list_new(it, 0));
-    if (self.kind != JJ_DICT) return jj_raise(it, "Can only get item pairs from a mapping.");
-    jj_val view = {.kind = JJ_VIEW, .flag = JJ_ITEMS, .u.d = self.u.d};
-    return jj_wrap_list(JJ_ITER, jj_to_list(it, view));
+    return generator(it, start_items, NULL, self, a);
 }
 
 static jj_val f_reverse(jj *it, jj_val self, const jj_args *a)
@@ -314,7 +424,7 @@ static jj_val f_reverse(jj *it, jj_val self, const jj_args *a)
         l->v[i] = l->v[l->n - 1 - i];
         l->v[l->n - 1 - i] = t;
     }
-    return jj_wrap_list(self.kind == JJ_ITER || self.kind == JJ_UNDEF ? JJ_LIST : JJ_ITER, l);
+    return jj_wrap_list(self.kind == JJ_ITER ? JJ_LIST : JJ_ITER, l);
 }
 
 static jj_val f_join(jj *it, jj_val self, const jj_args *a)
@@ -349,11 +459,12 @@ static jj_val f_sum(jj *it, jj_val self, const jj_args *a)
     return v;
 }
 
-static jj_val f_batch(jj *it, jj_val self, const jj_args *a)
+static bool start_batch(jj *it, jj_list *out)
 {
+    const jj_args *a = &out->gen->args;
     jj_val count = jj_arg(a, 0, "linecount"), fill = jj_arg(a, 1, "fill_with"), item;
-    jj_list *out = jj_list_new(it, 4), *row = jj_list_new(it, 4);
-    jj_cur c = jj_iter(it, self);
+    jj_list *row = jj_list_new(it, 4);
+    jj_cur c = jj_iter(it, out->gen->self);
     while (row && it->st == TK_OK && jj_next(it, &c, &item)) {
         if (jj_equal(it, jj_int((int64_t)row->n), count)) {
             jj_list_add(it, out, jj_wrap_list(JJ_LIST, row));
@@ -361,24 +472,30 @@ static jj_val f_batch(jj *it, jj_val self, const jj_args *a)
         }
         jj_list_add(it, row, item);
     }
-    if (it->st != TK_OK || row->n == 0) return jj_wrap_list(JJ_ITER, out);
+    if (it->st != TK_OK || row->n == 0) return it->st == TK_OK;
     if (given(fill) && fill.kind != JJ_NONE) {
         int64_t n = jj_as_int(it, count, "batch");
         while ((int64_t)row->n < n && jj_step(it, 1) && jj_list_add(it, row, fill)) {
         }
     }
-    jj_list_add(it, out, jj_wrap_list(JJ_LIST, row));
-    return jj_wrap_list(JJ_ITER, out);
+    return jj_list_add(it, out, jj_wrap_list(JJ_LIST, row));
 }
 
-static jj_val f_slice(jj *it, jj_val self, const jj_args *a)
+static jj_val f_batch(jj *it, jj_val self, const jj_args *a)
 {
-    int64_t n = jj_as_int(it, jj_arg(a, 0, "slices"), "slice");
+    return generator(it, start_batch, NULL, self, a);
+}
+
+static bool start_slice(jj *it, jj_list *out)
+{
+    const jj_args *a = &out->gen->args;
+    jj_list *all = jj_to_list(it, out->gen->self);
+    int64_t n = all ? jj_as_int(it, jj_arg(a, 0, "slices"), "slice") : 0;
     jj_val fill = jj_arg(a, 1, "fill_with");
-    jj_list *all = it->st == TK_OK ? jj_to_list(it, self) : NULL, *out = jj_list_new(it, 4);
-    if (all == NULL || it->st != TK_OK) return jj_none();
-    if (n == 0) return jj_raise(it, "integer division or modulo by zero");
-    int64_t per = n > 0 ? (int64_t)all->n / n : 0, extra = n > 0 ? (int64_t)all->n % n : 0, from = 0;
+    if (it->st == TK_OK && n == 0) jj_raise(it, "integer division or modulo by zero");
+    if (it->st != TK_OK) return false;
+    int64_t per = n > 0 ? (int64_t)all->n / n : 0, extra = n > 0 ? (int64_t)all->n % n : 0,
+            from = 0;
     for (int64_t i = 0; i < n && jj_step(it, 1); i++) {
         int64_t len = per + (i < extra);
         jj_list *part = jj_list_new(it, (size_t)len + 1);
@@ -387,26 +504,33 @@ static jj_val f_slice(jj *it, jj_val self, const jj_args *a)
         jj_list_add(it, out, jj_wrap_list(JJ_LIST, part));
         from += len;
     }
-    return jj_wrap_list(JJ_ITER, out);
+    return it->st == TK_OK;
+}
+
+static jj_val f_slice(jj *it, jj_val self, const jj_args *a)
+{
+    return generator(it, start_slice, NULL, self, a);
 }
 
 static jj_val f_attr(jj *it, jj_val self, const jj_args *a)
 {
     jj_val name = jj_arg(a, 0, "name");
     bool found = false;
-    if (name.kind != JJ_STR) return jj_raise(it, "attribute name must be string, not '%s'", jj_type_name(name));
+    if (name.kind != JJ_STR)
+        return jj_raise(it, "attribute name must be string, not '%s'", jj_type_name(name));
     if (self.kind == JJ_UNDEF) return jj_getattr(it, self, name.u.s);
     jj_val v = jj_attr_of(it, self, name.u.s, &found);
     if (found || it->st != TK_OK) return v;
-    return jj_undef(it, "'%s object' has no attribute '%.*s'", jj_type_name(self), (int)TK_MIN(name.u.s->len, 150),
-                    name.u.s->p);
+    return jj_undef(it, "'%s object' has no attribute '%.*s'", jj_type_name(self),
+                    (int)TK_MIN(name.u.s->len, 150), name.u.s->p);
 }
 
 static jj_val f_random(jj *it, jj_val self, const jj_args *a)
 {
     (void)self;
     (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter random is not supported, as its output has no one value",
+    return jj_fail(it, TK_UNSUPPORTED,
+                   "line %u: the filter random is not supported, as its output has no one value",
                    it->line);
 }
 

@@ -5,14 +5,16 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_WIDTH = 1 << 20, MAX_PREC = 500 };
 
 typedef struct spec {
-    bool left, plus, space, zero, alt, comma, under;
-    uint32_t fill; // 0: by default
-    char align;    // < > ^ = or 0
+    bool left, sign, plus, space, zero, alt, comma, under;
+    uint32_t fill;       // 0: by default
+    char align;          // < > ^ = or 0
+    bool zero_align;     // '=' came from a zero before the width
     int64_t width, prec; // prec -1: not given
     char type;
 } spec;
@@ -31,7 +33,8 @@ static void add_fill(tk_buf *b, const spec *s, int64_t n)
 }
 
 // body with its sign (sign_len bytes), padded.
-static void add_padded(tk_buf *b, const spec *s, const char *body, size_t len, size_t sign_len, char align)
+static void add_padded(tk_buf *b, const spec *s, const char *body, size_t len, size_t sign_len,
+                       char align)
 {
     jj_str t = {.p = body, .len = len, .n_cp = SIZE_MAX};
     int64_t pad = s->width - (int64_t)jj_cp_count(&t);
@@ -49,21 +52,35 @@ static void add_padded(tk_buf *b, const spec *s, const char *body, size_t len, s
     add_fill(b, s, pad - left);
 }
 
-// Puts a separator between groups of digits from the right of the whole part.
-static void group(char *s, size_t cap, char sep, int every)
+// A number as head (sign, prefix), whole digits and tail; separators between groups of the digits, which a fill
+// of zeros continues (Python's InsertThousandsGrouping); then padded.
+static void add_number(tk_buf *b, const spec *s, const char *text, size_t head, int every)
 {
-    size_t from = strspn(s, "-+ "), whole = strspn(s + from, "0123456789abcdefABCDEF");
-    if (s[from] == '0' && strchr("xXbo", s[from + 1]) && s[from + 1]) {
-        from += 2;
-        whole = strspn(s + from, "0123456789abcdefABCDEF");
+    size_t len = strlen(text), n_digit = strspn(text + head, "0123456789abcdefABCDEF");
+    if (!s->comma && !s->under) {
+        add_padded(b, s, text, len, head, '>');
+        return;
     }
-    for (size_t i = whole; i > (size_t)every;) {
-        i -= (size_t)every;
-        size_t len = strlen(s);
-        if (len + 2 > cap) return;
-        memmove(s + from + i + 1, s + from + i, len - from - i + 1);
-        s[from + i] = sep;
+    if (every == 3) n_digit = strspn(text + head, "0123456789");
+    tk_buf r = tk_buf_make(4 * MAX_WIDTH), out = tk_buf_make(4 * MAX_WIDTH); // r: from the right
+    const char *digits = text + head;
+    int64_t rest = (int64_t)n_digit;
+    int64_t min = s->fill == '0' && s->align == '=' ? s->width - (int64_t)(len - n_digit) : 0;
+    for (bool first = true; !r.failed && (first || rest > 0 || min > 0); first = false) {
+        if (!first) tk_buf_add_char(&r, s->comma ? ',' : '_');
+        if (!first) min--;
+        int64_t n = TK_MIN((int64_t)every, TK_MAX(TK_MAX(rest, min), 1));
+        for (int64_t i = 0; i < n; i++, rest--)
+            tk_buf_add_char(&r, rest > 0 ? digits[rest - 1] : '0');
+        if (rest < 0) rest = 0;
+        min -= n;
     }
+    tk_buf_add(&out, text, head);
+    for (size_t i = r.len; i > 0; i--) tk_buf_add_char(&out, r.data[i - 1]);
+    tk_buf_add(&out, digits + n_digit, len - head - n_digit);
+    add_padded(b, s, tk_buf_str(&out), out.len, head, '>');
+    tk_buf_free(&r);
+    tk_buf_free(&out);
 }
 
 static void sign_of(const spec *s, bool neg, char *out)
@@ -82,13 +99,38 @@ static void format_int(tk_buf *b, const spec *s, int64_t v, char type)
     digits[--n] = 0;
     do digits[--n] = (type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef")[u % (unsigned)base];
     while ((u /= (unsigned)base));
-    if (s->alt) prefix = type == 'x' ? "0x" : type == 'X' ? "0X" : type == 'o' ? "0o" : type == 'b' ? "0b" : "";
+    if (s->alt)
+        prefix = type == 'x'   ? "0x"
+                 : type == 'X' ? "0X"
+                 : type == 'o' ? "0o"
+                 : type == 'b' ? "0b"
+                               : "";
     sign_of(s, v < 0, sign);
-    int zeros = s->prec > (int64_t)strlen(digits + n) ? (int)TK_MIN(s->prec - (int64_t)strlen(digits + n), 64) : 0;
+    int zeros = s->prec > (int64_t)strlen(digits + n)
+                    ? (int)TK_MIN(s->prec - (int64_t)strlen(digits + n), 64)
+                    : 0;
     snprintf(out, sizeof out, "%s%s%.*s%s", sign, prefix, zeros,
              "0000000000000000000000000000000000000000000000000000000000000000", digits + n);
-    if (s->comma || s->under) group(out, sizeof out, s->comma ? ',' : '_', base == 10 ? 3 : 4);
-    add_padded(b, s, out, strlen(out), strlen(sign) + strlen(prefix), '>');
+    add_number(b, s, out, strlen(sign) + strlen(prefix), base == 10 ? 3 : 4);
+}
+
+// A precision and no type: as %g, but a number without exponent keeps a digit behind its point.
+static void add_short(tk_buf *b, double x, int prec)
+{
+    char s[600];
+    snprintf(s, sizeof s, "%.*e", prec - 1, x);
+    char *e = strchr(s, 'e'), *last = e;
+    int exp = (int)strtol(e + 1, NULL, 10);
+    if (exp >= -4 && exp < prec - 1) {
+        snprintf(s, sizeof s, "%.*f", prec - 1 - exp, x);
+        last = s + strlen(s);
+        while (last[-1] == '0' && last[-2] != '.') last--;
+        tk_buf_add(b, s, (size_t)(last - s));
+        return;
+    }
+    while (memchr(s, '.', (size_t)(last - s)) && (last[-1] == '0' || last[-1] == '.')) last--;
+    tk_buf_add(b, s, (size_t)(last - s));
+    tk_buf_add_str(b, e);
 }
 
 static void format_float(tk_buf *b, const spec *s, double f, char type)
@@ -103,10 +145,16 @@ static void format_float(tk_buf *b, const spec *s, double f, char type)
     char lower = (char)(type | 0x20);
     if (isnan(f) || isinf(f)) {
         bool up = type >= 'A' && type <= 'Z';
-        snprintf(out + n, sizeof out - n, "%s", isnan(f) ? (up ? "NAN" : "nan") : up ? "INF" : "inf");
-    } else if (lower == 'r') { // as repr, or with a precision as %g that keeps ".0"
-        tk_buf r = tk_buf_make(64);
-        jj_add_double(&r, x);
+        snprintf(out + n, sizeof out - n, "%s",
+                 isnan(f) ? (up ? "NAN" : "nan")
+                 : up     ? "INF"
+                          : "inf");
+    } else if (lower == 'r') {
+        tk_buf r = tk_buf_make(1024);
+        if (s->prec < 0)
+            jj_add_double(&r, x);
+        else
+            add_short(&r, x, s->prec ? (int)s->prec : 1);
         snprintf(out + n, sizeof out - n, "%s", tk_buf_str(&r));
         tk_buf_free(&r);
     } else {
@@ -120,14 +168,28 @@ static void format_float(tk_buf *b, const spec *s, double f, char type)
         n_out = strlen(out);
         if (type == '%' && n_out + 1 < sizeof out) memcpy(out + n_out, "%", 2);
     }
-    if (s->comma || s->under) group(out, sizeof out, s->comma ? ',' : '_', 3);
-    add_padded(b, s, out, strlen(out), n, '>');
+    add_number(b, s, out, n, 3);
 }
 
 static void format_str(tk_buf *b, const spec *s, jj_str *t, char align)
 {
     size_t len = s->prec >= 0 ? jj_cp_offset(t, (size_t)s->prec) : t->len;
     add_padded(b, s, t->p, len, 0, align);
+}
+
+// Python's ascii().
+static void add_ascii(jj *it, tk_buf *b, jj_val v)
+{
+    tk_buf r = jj_buf();
+    jj_repr(it, &r, v);
+    for (size_t i = 0; i < r.len && jj_step(it, 1);) {
+        uint32_t c = jj_cp_next(r.data, r.len, &i);
+        if (c < 128)
+            tk_buf_add_char(b, (char)c);
+        else
+            tk_buf_addf(b, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    }
+    tk_buf_free(&r);
 }
 
 // ---- % ---------------------------------------------------------------------------------------------
@@ -159,7 +221,8 @@ static int64_t number_or_star(percent *x)
         x->p++;
         n = next_arg(x, &v) ? jj_as_int(x->it, v, "*") : 0;
     } else {
-        while (x->p < x->end && *x->p >= '0' && *x->p <= '9' && n <= MAX_WIDTH) n = n * 10 + (*x->p++ - '0');
+        while (x->p < x->end && *x->p >= '0' && *x->p <= '9' && n <= MAX_WIDTH)
+            n = n * 10 + (*x->p++ - '0');
     }
     return n;
 }
@@ -175,7 +238,8 @@ static bool percent_spec(percent *x, spec *s, jj_val *mapped)
             return false;
         }
         if (!jj_dict_get_z(x->it, x->args.u.d, x->p + 1, (size_t)(close - x->p - 1), mapped)) {
-            jj_raise(x->it, "format key '%.*s' is not there", (int)TK_MIN(close - x->p - 1, 100), x->p + 1);
+            jj_raise(x->it, "format key '%.*s' is not there", (int)TK_MIN(close - x->p - 1, 100),
+                     x->p + 1);
             return false;
         }
         x->p = close + 1;
@@ -232,8 +296,20 @@ static void percent_number(jj *it, tk_buf *b, spec *s, jj_val v)
             jj_raise(it, "cannot convert float to a 64-bit integer");
             return;
         }
-        format_int(b, s, v.kind == JJ_FLOAT ? (int64_t)v.u.f : jj_as_int(it, v, "%d"), s->type == 'u' || s->type == 'i' ? 'd' : s->type);
+        format_int(b, s, v.kind == JJ_FLOAT ? (int64_t)v.u.f : jj_as_int(it, v, "%d"),
+                   s->type == 'u' || s->type == 'i' ? 'd' : s->type);
     }
+}
+
+static bool is_char(int64_t i)
+{
+    return i >= 0 && i <= 0x10FFFF && !(i >= 0xD800 && i < 0xE000);
+}
+
+static void add_char(tk_buf *b, int64_t i)
+{
+    char u[4];
+    tk_buf_add(b, u, tk_utf8_write((uint32_t)i, u));
 }
 
 static void percent_text(jj *it, tk_buf *b, spec *s, jj_val v)
@@ -243,14 +319,19 @@ static void percent_text(jj *it, tk_buf *b, spec *s, jj_val v)
         jj_to_text(it, &t, v);
     else if (s->type == 'c' && v.kind == JJ_STR && jj_cp_count(v.u.s) == 1)
         jj_to_text(it, &t, v);
-    else if (s->type == 'c' && v.kind == JJ_INT && v.u.i >= 0 && v.u.i < 128)
-        tk_buf_add_char(&t, (char)v.u.i);
+    else if (s->type == 'c' && v.kind == JJ_BOOL)
+        add_char(&t, v.u.b);
+    else if (s->type == 'c' && v.kind == JJ_INT && is_char(v.u.i))
+        add_char(&t, v.u.i);
     else if (s->type == 'c')
         jj_raise(it, "%%c requires int or char");
+    else if (s->type == 'a')
+        add_ascii(it, &t, v);
     else
         jj_repr(it, &t, v);
     jj_str str = {.p = tk_buf_str(&t), .len = t.len, .n_cp = SIZE_MAX};
     if (s->left) s->align = '<';
+    if (s->type == 'c') s->prec = -1;
     if (it->st == TK_OK) format_str(b, s, &str, '>');
     tk_buf_free(&t);
 }
@@ -265,11 +346,11 @@ static void percent_all(percent *x, tk_buf *b)
         spec s;
         jj_val v;
         x->p = pc + 1;
-        if (!jj_step(it, 1) || !percent_spec(x, &s, &v)) return;
-        if (s.type == '%') {
-            tk_buf_add_char(b, '%');
+        if (x->p < x->end && *x->p == '%') { // with anything between them it is no conversion
+            tk_buf_add_char(b, *x->p++);
             continue;
         }
+        if (!jj_step(it, 1) || !percent_spec(x, &s, &v)) return;
         if (v.kind == JJ_MISSING && !next_arg(x, &v)) return;
         jj_step(it, (size_t)s.width / 16);
         if (s.type && strchr("diuoxXeEfFgG", s.type))
@@ -281,6 +362,12 @@ static void percent_all(percent *x, tk_buf *b)
     }
 }
 
+// What Python's PyMapping_Check says: it need not be used up.
+static bool is_mapping(jj_val v)
+{
+    return v.kind == JJ_DICT || v.kind == JJ_LIST || v.kind == JJ_RANGE || v.kind == JJ_UNDEF;
+}
+
 jj_val jj_percent(jj *it, jj_val fmt, jj_val args)
 {
     tk_buf b = jj_buf();
@@ -288,7 +375,7 @@ jj_val jj_percent(jj *it, jj_val fmt, jj_val args)
     x.end = x.p + fmt.u.s->len;
     percent_all(&x, &b);
     bool all = x.is_tuple ? x.i_arg >= args.u.l->n : x.i_arg > 0;
-    if (it->st == TK_OK && !all && args.kind != JJ_DICT && args.kind != JJ_LIST && args.kind != JJ_RANGE)
+    if (it->st == TK_OK && !all && !is_mapping(args))
         jj_raise(it, "not all arguments converted during string formatting");
     return jj_buf_str(it, &b);
 }
@@ -300,7 +387,6 @@ typedef struct braces {
     const jj_args *a;
     const jj_dict *map;
     int64_t auto_index; // -1 once an explicit index was used
-    bool used_auto;
 } braces;
 
 static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
@@ -318,17 +404,20 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
         }
     }
     if (p < end && (*p == '+' || *p == '-' || *p == ' ')) {
+        s->sign = true;
         s->plus = *p == '+';
         s->space = *p++ == ' ';
     }
     if (p < end && *p == '#') s->alt = *p++ == '#';
-    if (p < end && *p == '0') {
+    if (p < end && *p == '0' && !s->fill) {
         s->zero = true;
         if (!s->fill) s->fill = '0';
+        s->zero_align = s->align == 0;
         if (!s->align) s->align = '=';
         p++;
     }
-    while (p < end && *p >= '0' && *p <= '9' && s->width <= MAX_WIDTH) s->width = s->width * 10 + (*p++ - '0');
+    while (p < end && *p >= '0' && *p <= '9' && s->width <= MAX_WIDTH)
+        s->width = s->width * 10 + (*p++ - '0');
     if (p < end && (*p == ',' || *p == '_')) {
         s->comma = *p == ',';
         s->under = *p++ == '_';
@@ -340,7 +429,8 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
             return false;
         }
         s->prec = 0;
-        while (p < end && *p >= '0' && *p <= '9' && s->prec <= MAX_WIDTH) s->prec = s->prec * 10 + (*p++ - '0');
+        while (p < end && *p >= '0' && *p <= '9' && s->prec <= MAX_WIDTH)
+            s->prec = s->prec * 10 + (*p++ - '0');
     }
     if (p < end) s->type = *p++;
     if (p != end || s->width > MAX_WIDTH || s->prec > MAX_WIDTH) {
@@ -348,6 +438,17 @@ static bool parse_format_spec(jj *it, const char *p, const char *end, spec *s)
         return false;
     }
     return true;
+}
+
+static void format_char(jj *it, tk_buf *b, const spec *s, jj_val v)
+{
+    int64_t i = jj_as_int(it, v, "format");
+    if (s->sign || s->alt || s->prec >= 0 || !is_char(i)) {
+        jj_raise(it, "format code 'c' takes a character and no sign, # or precision");
+        return;
+    }
+    char u[4];
+    add_padded(b, s, u, tk_utf8_write((uint32_t)i, u), 0, '>');
 }
 
 static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char *end)
@@ -360,29 +461,36 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
     if (!parse_format_spec(it, p, end, &s)) return;
     if (!jj_step(it, (size_t)s.width / 16)) return;
     if (v.kind == JJ_STR) {
-        if ((s.type && s.type != 's') || s.align == '=' || s.plus || s.space || s.comma || s.under) {
-            if (!(s.zero && s.align == '=' && (!s.type || s.type == 's'))) {
-                jj_raise(it, "Unknown format code or option for a string");
-                return;
-            }
-            s.align = '<';
+        if ((s.type && s.type != 's') || (s.align == '=' && !s.zero_align) || s.sign || s.alt ||
+            s.comma || s.under) {
+            jj_raise(it, "unknown format code or option for a string");
+            return;
         }
+        if (s.zero_align) s.align = 0; // a zero before the width does not align strings
         format_str(b, &s, v.u.s, '<');
     } else if (jj_is_number(v)) {
-        bool is_float = v.kind == JJ_FLOAT || (s.type && strchr("eEfFgG%n", s.type) && s.type != 'n');
+        bool is_float =
+            v.kind == JJ_FLOAT || (s.type && strchr("eEfFgG%n", s.type) && s.type != 'n');
         if (v.kind == JJ_BOOL && !s.type) {
             jj_val t = jj_to_str(it, v);
             if (it->st == TK_OK && s.width) format_str(b, &s, t.u.s, '>');
             return;
         }
-        if (!is_float && (!s.type || strchr("dxXobn", s.type)) && s.prec < 0) {
+        bool grouped_badly = (s.comma && s.type && strchr("xXobcn", s.type)) ||
+                             (s.under && (s.type == 'c' || s.type == 'n'));
+        if (grouped_badly) {
+            jj_raise(it, "cannot specify '%c' with '%c'", s.comma ? ',' : '_', s.type);
+        } else if (!is_float && s.type == 'c') {
+            format_char(it, b, &s, v);
+        } else if (!is_float && (!s.type || strchr("dxXobn", s.type)) && s.prec < 0) {
             format_int(b, &s, jj_as_int(it, v, "format"), s.type ? s.type : 'd');
         } else if (is_float && (!s.type || strchr("eEfFgGn%", s.type))) {
             if (s.prec > MAX_PREC) s.prec = MAX_PREC;
-            char type = s.type ? s.type : s.prec >= 0 ? 'g' : 'r';
+            char type = s.type ? s.type : 'r';
             format_float(b, &s, jj_as_double(v), type);
         } else {
-            jj_raise(it, "Unknown format code '%c' for object of type '%s'", s.type ? s.type : '.', jj_type_name(v));
+            jj_raise(it, "Unknown format code '%c' for object of type '%s'", s.type ? s.type : '.',
+                     jj_type_name(v));
         }
     } else if (v.kind == JJ_UNDEF) {
         jj_raise(it, "%.*s", (int)v.u.s->len, v.u.s->p);
@@ -405,27 +513,32 @@ static jj_val field_value(braces *x, const char *p, const char *end)
     const char *q = p;
     while (q < end && *q != '.' && *q != '[') q++;
     jj_val v = jj_missing();
-    if (q == p || all_digits(p, q)) {
+    if (p == end || all_digits(p, q)) {
         int64_t i = 0;
-        if (q == p) {
-            if (x->auto_index < 0) return jj_raise(it, "cannot switch from manual field specification to automatic");
-            x->used_auto = true;
+        if (p == end) {
+            if (x->auto_index < 0)
+                return jj_raise(it, "cannot switch from manual field specification to automatic");
             i = x->auto_index++;
         } else {
-            if (x->used_auto) return jj_raise(it, "cannot switch from automatic field numbering to manual");
-            x->auto_index = -1;
+            // A number with an attribute or item behind it does not count, as in string.Formatter.
+            if (q == end && x->auto_index > 0)
+                return jj_raise(it, "cannot switch from automatic field numbering to manual");
+            if (q == end) x->auto_index = -1;
             for (const char *d = p; d < q; d++) i = i * 10 + (*d - '0');
         }
-        if ((size_t)i >= x->a->n_pos) return jj_raise(it, "Replacement index %lld out of range", (long long)i);
+        if ((size_t)i >= x->a->n_pos)
+            return jj_raise(it, "Replacement index %lld out of range", (long long)i);
         v = x->a->pos[i];
     } else if (x->map) {
         jj_dict_get_z(it, x->map, p, (size_t)(q - p), &v);
     } else {
         for (size_t k = 0; k < x->a->n_kw; k++)
-            if (x->a->kw[k].name->len == (size_t)(q - p) && memcmp(x->a->kw[k].name->p, p, (size_t)(q - p)) == 0)
+            if (x->a->kw[k].name->len == (size_t)(q - p) &&
+                memcmp(x->a->kw[k].name->p, p, (size_t)(q - p)) == 0)
                 v = x->a->kw[k].val;
     }
-    if (v.kind == JJ_MISSING) return jj_raise(it, "no value for '%.*s'", (int)TK_MIN(q - p, 100), p);
+    if (v.kind == JJ_MISSING)
+        return jj_raise(it, "no value for '%.*s'", (int)TK_MIN(q - p, 100), p);
     while (q < end && it->st == TK_OK) {
         const char *from = ++q;
         if (q[-1] == '.') {
@@ -436,11 +549,14 @@ static jj_val field_value(braces *x, const char *p, const char *end)
             const char *close = memchr(q, ']', (size_t)(end - q));
             if (close == NULL) return jj_raise(it, "Missing ']' in format string");
             int64_t i = 0;
-            for (const char *d = from; d < close && all_digits(from, close); d++) i = i * 10 + (*d - '0');
-            jj_val key = all_digits(from, close) ? jj_int(i) : jj_str_ref(it, from, (size_t)(close - from));
+            for (const char *d = from; d < close && all_digits(from, close); d++)
+                i = i * 10 + (*d - '0');
+            jj_val key =
+                all_digits(from, close) ? jj_int(i) : jj_str_ref(it, from, (size_t)(close - from));
             if (it->st == TK_OK) v = jj_getitem(it, v, key);
             q = close + 1;
-            if (q < end && *q != '.' && *q != '[') return jj_raise(it, "Only '.' or '[' may follow ']' in format field specifier");
+            if (q < end && *q != '.' && *q != '[')
+                return jj_raise(it, "Only '.' or '[' may follow ']' in format field specifier");
         }
     }
     return v;
@@ -450,7 +566,8 @@ static void replace_field(braces *x, tk_buf *b, const char *p, const char *end)
 {
     jj *it = x->it;
     const char *colon = p;
-    for (int depth = 0; colon < end && (depth || *colon != ':'); colon++) depth += (*colon == '[') - (*colon == ']');
+    for (int depth = 0; colon < end && (depth || *colon != ':'); colon++)
+        depth += (*colon == '[') - (*colon == ']');
     const char *bang = memchr(p, '!', (size_t)(colon - p)), *name_end = bang ? bang : colon;
     jj_val v = field_value(x, p, name_end);
     if (it->st != TK_OK) return;
@@ -463,6 +580,8 @@ static void replace_field(braces *x, tk_buf *b, const char *p, const char *end)
         tk_buf t = jj_buf();
         if (c == 's')
             jj_to_text(it, &t, v);
+        else if (c == 'a')
+            add_ascii(it, &t, v);
         else
             jj_repr(it, &t, v);
         v = jj_buf_str(it, &t);

@@ -16,7 +16,8 @@ jj_val jj_arg(const jj_args *a, size_t i, const char *name)
 {
     if (i < a->n_pos) return a->pos[i];
     for (size_t k = 0; k < a->n_kw; k++)
-        if (a->kw[k].name->len == strlen(name) && memcmp(a->kw[k].name->p, name, a->kw[k].name->len) == 0)
+        if (a->kw[k].name->len == strlen(name) &&
+            memcmp(a->kw[k].name->p, name, a->kw[k].name->len) == 0)
             return a->kw[k].val;
     return jj_missing();
 }
@@ -54,8 +55,9 @@ static bool check_args(jj *it, const jj_func *f, const jj_args *a)
     for (size_t i = 0; i < a->n_kw; i++) {
         int k = pos_only ? -1 : param_index(params, a->kw[i].name);
         if (k < 0 || (size_t)k < a->n_pos) {
-            jj_raise(it, k < 0 ? "%s takes no keyword argument '%.*s'" : "%s got two values for '%.*s'", f->name,
-                     (int)TK_MIN(a->kw[i].name->len, 100), a->kw[i].name->p);
+            jj_raise(it,
+                     k < 0 ? "%s takes no keyword argument '%.*s'" : "%s got two values for '%.*s'",
+                     f->name, (int)TK_MIN(a->kw[i].name->len, 100), a->kw[i].name->p);
             return false;
         }
         given += (size_t)k < f->n_min;
@@ -69,10 +71,37 @@ static bool check_args(jj *it, const jj_func *f, const jj_args *a)
 
 jj_val jj_invoke(jj *it, const jj_func *f, jj_val self, const jj_args *a)
 {
-    if (it->st != TK_OK || !jj_step(it, 1) || !check_args(it, f, a) || !jj_enter(it)) return jj_none();
+    if (it->st != TK_OK || !jj_step(it, 1) || !check_args(it, f, a) || !jj_enter(it))
+        return jj_none();
     jj_val v = f->fn(it, self, a);
     jj_leave(it);
     return v;
+}
+
+// Methods of Markup give Markup; what they put in (not what they look for) is escaped.
+static jj_val call_markup(jj *it, const jj_method *m, const jj_args *a)
+{
+    static const char *const fills[] = {"replace", "center", "ljust", "rjust"};
+    jj_args copy = *a;
+    jj_val pos[3];
+    for (size_t i = 0; i < TK_COUNT(fills); i++)
+        if (strcmp(m->func->name, fills[i]) == 0 && a->n_pos > 1 && a->n_pos <= 3) {
+            memcpy(pos, a->pos, a->n_pos * sizeof *pos);
+            pos[1] = jj_escape(it, pos[1]);
+            copy.pos = pos;
+        }
+    jj_val v = jj_invoke(it, m->func, m->self, &copy);
+    if (it->st != TK_OK) return v;
+    if (v.kind == JJ_STR) v.flag = 1;
+    for (size_t i = 0; (v.kind == JJ_LIST || v.kind == JJ_TUPLE) && i < v.u.l->n; i++)
+        if (v.u.l->v[i].kind == JJ_STR) v.u.l->v[i].flag = 1;
+    return v;
+}
+
+static jj_val call_method(jj *it, const jj_method *m, const jj_args *a)
+{
+    bool markup = m->self.kind == JJ_STR && m->self.flag;
+    return markup ? call_markup(it, m, a) : jj_invoke(it, m->func, m->self, a);
 }
 
 jj_val jj_call(jj *it, jj_val f, const jj_args *a)
@@ -81,7 +110,7 @@ jj_val jj_call(jj *it, jj_val f, const jj_args *a)
     switch (f.kind) {
     case JJ_MACRO: return jj_call_macro(it, f.u.macro, a);
     case JJ_FUNC: return jj_invoke(it, f.u.func, none, a);
-    case JJ_METHOD: return jj_invoke(it, f.u.method->func, f.u.method->self, a);
+    case JJ_METHOD: return call_method(it, f.u.method, a);
     case JJ_LOOP:
         if (a->n_pos != 1 || a->n_kw) return jj_raise(it, "loop() takes one argument");
         return jj_loop_call(it, f.u.loop, a->pos[0]);
@@ -97,7 +126,8 @@ static jj_val fn_range(jj *it, jj_val self, const jj_args *a)
 {
     (void)self;
     int64_t v[3] = {0, 0, 1};
-    for (size_t i = 0; i < a->n_pos; i++) v[a->n_pos == 1 ? 1 : i] = jj_as_int(it, a->pos[i], "range()");
+    for (size_t i = 0; i < a->n_pos; i++)
+        v[a->n_pos == 1 ? 1 : i] = jj_as_int(it, a->pos[i], "range()");
     if (it->st != TK_OK) return jj_none();
     if (v[2] == 0) return jj_raise(it, "range() arg 3 must not be zero");
     uint64_t by = v[2] > 0 ? (uint64_t)v[2] : 0 - (uint64_t)v[2];
@@ -105,7 +135,8 @@ static jj_val fn_range(jj *it, jj_val self, const jj_args *a)
                              : (v[0] > v[1] ? (uint64_t)v[0] - (uint64_t)v[1] : 0);
     uint64_t n = span == 0 ? 0 : (span - 1) / by + 1;
     if (n > JJ_MAX_RANGE)
-        return jj_raise(it, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", JJ_MAX_RANGE);
+        return jj_raise(it, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).",
+                        JJ_MAX_RANGE);
     jj_range *r = jj_alloc(it, 1, sizeof *r);
     if (r == NULL) return jj_none();
     *r = (jj_range){.start = v[0], .stop = v[1], .step = v[2], .n = (size_t)n};
@@ -120,13 +151,15 @@ static void fill_dict(jj *it, jj_dict *d, jj_val from)
             jj_dict_set(it, d, from.u.d->e[i].key, from.u.d->e[i].val);
         return;
     }
+    if (from.kind == JJ_UNDEF) jj_raise(it, "%.*s", (int)from.u.s->len, from.u.s->p);
     jj_cur c = jj_iter(it, from);
     jj_val item;
     while (it->st == TK_OK && jj_next(it, &c, &item)) {
         jj_list *pair = jj_to_list(it, item);
         if (pair == NULL) return;
         if (pair->n != 2) {
-            jj_raise(it, "dictionary update sequence element has length %zu; 2 is required", pair->n);
+            jj_raise(it, "dictionary update sequence element has length %zu; 2 is required",
+                     pair->n);
             return;
         }
         jj_dict_set(it, d, pair->v[0], pair->v[1]);
@@ -157,8 +190,9 @@ static jj_val fn_namespace(jj *it, jj_val self, const jj_args *a)
     for (size_t i = 0; d && i < d->n; i++) {
         jj_val k = d->e[i].key;
         if (k.kind == JJ_STR && k.u.s->len && k.u.s->p[0] == '_')
-            return jj_raise(it, "a namespace stores no attribute that begins with an underscore ('%.*s')",
-                            (int)TK_MIN(k.u.s->len, 100), k.u.s->p);
+            return jj_raise(
+                it, "a namespace stores no attribute that begins with an underscore ('%.*s')",
+                (int)TK_MIN(k.u.s->len, 100), k.u.s->p);
     }
     return d ? (jj_val){.kind = JJ_NS, .u.d = d} : jj_none();
 }
@@ -196,8 +230,10 @@ static jj_val fn_strftime(jj *it, jj_val self, const jj_args *a)
 {
     (void)self;
     jj_val f = jj_arg(a, 0, "format");
-    if (f.kind != JJ_STR) return jj_raise(it, "strftime_now needs a string, not %s", jj_type_name(f));
-    if (f.u.s->len > 4000 || memchr(f.u.s->p, 0, f.u.s->len)) return jj_raise(it, "strftime_now: bad format");
+    if (f.kind != JJ_STR)
+        return jj_raise(it, "strftime_now needs a string, not %s", jj_type_name(f));
+    if (f.u.s->len > 4000 || memchr(f.u.s->p, 0, f.u.s->len))
+        return jj_raise(it, "strftime_now: bad format");
     char format[4096], out[16384];
     struct tm tm;
     struct timespec now;
@@ -229,7 +265,8 @@ static jj_val fn_lipsum(jj *it, jj_val self, const jj_args *a)
 {
     (void)self;
     (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: lipsum() writes random text, which is not supported", it->line);
+    return jj_fail(it, TK_UNSUPPORTED,
+                   "line %u: lipsum() writes random text, which is not supported", it->line);
 }
 
 const jj_func *jj_global(const jj_str *name)

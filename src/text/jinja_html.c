@@ -13,8 +13,8 @@ static void quote(tk_buf *b, const jj_str *s, bool for_qs)
 {
     for (size_t i = 0; i < s->len; i++) {
         unsigned char c = (unsigned char)s->p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                     c == '.' || c == '-' || c == '~' || (c == '/' && !for_qs);
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !for_qs);
         if (plain)
             tk_buf_add_char(b, (char)c);
         else if (c == ' ' && for_qs)
@@ -68,7 +68,8 @@ static jj_val f_xmlattr(jj *it, jj_val self, const jj_args *a)
 {
     jj_val space = jj_arg(a, 0, "autospace");
     bool first = true, lead = !given(space) || jj_truth(it, space);
-    if (self.kind != JJ_DICT) return jj_raise(it, "xmlattr needs a dict, not %s", jj_type_name(self));
+    if (self.kind != JJ_DICT)
+        return jj_raise(it, "xmlattr needs a dict, not %s", jj_type_name(self));
     tk_buf b = jj_buf();
     for (size_t i = 0; i < self.u.d->n && it->st == TK_OK; i++) {
         jj_val k = self.u.d->e[i].key, v = self.u.d->e[i].val;
@@ -78,7 +79,8 @@ static jj_val f_xmlattr(jj *it, jj_val self, const jj_args *a)
             break;
         }
         for (size_t c = 0; c < k.u.s->len; c++)
-            if (k.u.s->p[c] && strchr(" \t\n\r\f\v/>=", k.u.s->p[c])) jj_raise(it, "Invalid character in attribute name");
+            if (k.u.s->p[c] && strchr(" \t\n\r\f\v/>=", k.u.s->p[c]))
+                jj_raise(it, "Invalid character in attribute name");
         if (!first || lead) tk_buf_add_char(&b, ' ');
         first = false;
         add_escaped(it, &b, k);
@@ -99,8 +101,8 @@ static const char *entity(tk_buf *b, const char *p, const char *end)
 {
     static const struct {
         const char *from, *to;
-    } known[] = {{"&amp;", "&"},   {"&lt;", "<"},   {"&gt;", ">"},   {"&quot;", "\""}, {"&#34;", "\""},
-                 {"&#39;", "'"},   {"&apos;", "'"}, {"&nbsp;", "\xC2\xA0"}};
+    } known[] = {{"&amp;", "&"},  {"&lt;", "<"},  {"&gt;", ">"},   {"&quot;", "\""},
+                 {"&#34;", "\""}, {"&#39;", "'"}, {"&apos;", "'"}, {"&nbsp;", "\xC2\xA0"}};
     for (size_t i = 0; i < TK_COUNT(known); i++) {
         size_t n = strlen(known[i].from);
         if ((size_t)(end - p) >= n && memcmp(p, known[i].from, n) == 0) {
@@ -158,36 +160,12 @@ static jj_val f_striptags(jj *it, jj_val self, const jj_args *a)
     return jj_buf_str(it, &out);
 }
 
-static jj_val f_pprint(jj *it, jj_val self, const jj_args *a)
-{
-    (void)a;
-    tk_buf b = jj_buf();
-    jj_repr(it, &b, self);
-    if (it->st == TK_OK && b.len > 80 && self.kind != JJ_INT && self.kind != JJ_FLOAT)
-        jj_fail(it, TK_UNSUPPORTED, "line %u: pprint of a value wider than 80 characters is not supported", it->line);
-    return jj_buf_str(it, &b);
-}
-
-static jj_val f_urlize(jj *it, jj_val self, const jj_args *a)
-{
-    (void)self;
-    (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter urlize is not supported", it->line);
-}
-
-static jj_val f_wordwrap(jj *it, jj_val self, const jj_args *a)
-{
-    (void)self;
-    (void)a;
-    return jj_fail(it, TK_UNSUPPORTED, "line %u: the filter wordwrap is not supported", it->line);
-}
-
 const jj_func jj_filters_html[] = {
-    {"pprint", f_pprint, "", 0},
+    {"pprint", jj_pprint, "", 0},
     {"striptags", f_striptags, "", 0},
     {"urlencode", f_urlencode, "", 0},
-    {"urlize", f_urlize, "*", 0},
-    {"wordwrap", f_wordwrap, "*", 0},
+    {"urlize", jj_urlize, "trim_url_limit,nofollow,target,rel,extra_schemes", 0},
+    {"wordwrap", jj_wordwrap, "width,break_long_words,wrapstring,break_on_hyphens", 0},
     {"xmlattr", f_xmlattr, "autospace", 0},
     {0},
 };

@@ -17,10 +17,11 @@
 #include <stdint.h>
 
 enum {
-    JJ_MAX_EVAL_DEPTH = 1000,  // nested evaluations, macro calls included (Python's own limit is 1000)
-    JJ_MAX_RANGE = 100000,     // jinja2's sandbox
-    JJ_MAX_CAPTURE = 256,      // nested captures (macros, set blocks, filter blocks)
-    JJ_MAX_NODE_DEPTH = 900,   // of a syntax tree; chains such as a + b + ... nest to the left
+    JJ_MAX_EVAL_DEPTH =
+        1000,              // nested evaluations, macro calls included (Python's own limit is 1000)
+    JJ_MAX_RANGE = 100000, // jinja2's sandbox
+    JJ_MAX_CAPTURE = 256,  // nested captures (macros, set blocks, filter blocks)
+    JJ_MAX_NODE_DEPTH = 900, // of a syntax tree; chains such as a + b + ... nest to the left
 };
 
 typedef enum jj_kind {
@@ -44,6 +45,7 @@ typedef enum jj_kind {
     JJ_LOOP,
     JJ_CYCLER,
     JJ_JOINER,
+    JJ_SELF,  // `self`, whose attributes are the blocks
     JJ_SLICE, // only inside subscripts
 } jj_kind;
 
@@ -76,7 +78,8 @@ typedef struct jj_range {
 
 typedef struct jj_val {
     uint8_t kind;
-    uint8_t flag; // STR: is Markup. VIEW: jj_view_kind. UNDEF: access was unsafe.
+    uint8_t
+        flag; // STR: is Markup. TUPLE: groupby's, which has names too. VIEW: jj_view_kind. UNDEF: access was unsafe.
     union {
         bool b;
         int64_t i;
@@ -92,10 +95,12 @@ typedef struct jj_val {
     } u;
 } jj_val;
 
+typedef struct jj_gen jj_gen;
 struct jj_list { // LIST, TUPLE, ITER, CYCLER, SLICE (start, stop, step)
     jj_val *v;
     size_t n, cap;
-    size_t pos; // ITER, CYCLER: next one
+    size_t pos;  // ITER, CYCLER: next one
+    jj_gen *gen; // ITER: where more come from; NULL when all are there
 };
 
 typedef struct jj_entry {
@@ -110,6 +115,11 @@ struct jj_dict {
     size_t n_index;
 };
 
+typedef struct jj_cur { // a place in an iteration
+    jj_val v;
+    size_t pos;
+} jj_cur;
+
 typedef struct jj_kw {
     const jj_str *name;
     jj_val val;
@@ -123,6 +133,22 @@ typedef struct jj_args {
 } jj_args;
 
 typedef struct jj jj;
+
+struct
+    jj_gen { // a filter that is a generator in Python: nothing happens before its first item is asked for
+    bool (*start)(jj *it, jj_list *l); // checks arguments; may put all items into l at once
+    bool (*pull)(jj *it, jj_gen *g, jj_val *out); // the next item; NULL: start has put all
+    bool started;
+    jj_val self;
+    jj_args args;
+    jj_cur src;
+    jj_val attr, dflt;
+    const struct jj_func *func;
+    jj_args rest;  // func's
+    jj_dict *seen; // unique
+    bool by_attr, by_name, keep, sensitive;
+};
+
 typedef jj_val (*jj_call_fn)(jj *it, jj_val self, const jj_args *a);
 
 struct jj_func { // a global, filter, test or method
@@ -141,21 +167,72 @@ struct jj_method {
 
 typedef enum jj_node_kind {
     // expressions
-    N_CONST, N_NAME, N_NSREF, N_TUPLE, N_LIST, N_DICT, N_COND, N_AND, N_OR, N_NOT, N_COMPARE, N_BIN, N_NEG,
-    N_POS, N_CONCAT, N_FILTER, N_TEST, N_CALL, N_GETATTR, N_GETITEM, N_SLICE, N_PAIR, N_KW, N_OPERAND,
+    N_CONST,
+    N_NAME,
+    N_NSREF,
+    N_TUPLE,
+    N_LIST,
+    N_DICT,
+    N_COND,
+    N_AND,
+    N_OR,
+    N_NOT,
+    N_COMPARE,
+    N_BIN,
+    N_NEG,
+    N_POS,
+    N_CONCAT,
+    N_FILTER,
+    N_TEST,
+    N_CALL,
+    N_GETATTR,
+    N_GETITEM,
+    N_SLICE,
+    N_PAIR,
+    N_KW,
+    N_OPERAND,
     // statements
-    N_DATA, N_OUTPUT, N_FOR, N_IF, N_SET, N_SETBLOCK, N_WITH, N_MACRO, N_CALLBLOCK, N_GENERATION,
-    N_FILTERBLOCK, N_BLOCK, N_BREAK, N_CONTINUE, N_SCOPE, N_UNSUPPORTED, N_AUTOESCAPE,
+    N_DATA,
+    N_OUTPUT,
+    N_FOR,
+    N_IF,
+    N_SET,
+    N_SETBLOCK,
+    N_WITH,
+    N_MACRO,
+    N_CALLBLOCK,
+    N_GENERATION,
+    N_FILTERBLOCK,
+    N_BLOCK,
+    N_BREAK,
+    N_CONTINUE,
+    N_SCOPE,
+    N_UNSUPPORTED,
+    N_AUTOESCAPE,
 } jj_node_kind;
 
 typedef enum jj_op {
-    OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_FLOORDIV, OP_MOD, OP_POW,
-    OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE, OP_IN, OP_NOTIN,
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
+    OP_FLOORDIV,
+    OP_MOD,
+    OP_POW,
+    OP_EQ,
+    OP_NE,
+    OP_LT,
+    OP_LE,
+    OP_GT,
+    OP_GE,
+    OP_IN,
+    OP_NOTIN,
 } jj_op;
 
 typedef enum jj_load { LOAD_PARAM, LOAD_UNDEF, LOAD_RESOLVE, LOAD_ALIAS } jj_load;
 
-typedef struct jj_syms { // the names that belong to one scope, and where their first value comes from
+typedef struct
+    jj_syms { // the names that belong to one scope, and where their first value comes from
     const jj_str **name;
     uint8_t *load;
     uint8_t *stored;
@@ -186,10 +263,42 @@ struct jj_node {
 // ---- lexer -----------------------------------------------------------------------------------------
 
 typedef enum jj_tok_kind {
-    T_EOF, T_DATA, T_BLOCK_BEGIN, T_BLOCK_END, T_VAR_BEGIN, T_VAR_END, T_NAME, T_STRING, T_INTEGER, T_FLOAT,
-    T_ADD, T_SUB, T_MUL, T_DIV, T_FLOORDIV, T_MOD, T_POW, T_TILDE, T_LBRACKET, T_RBRACKET, T_LPAREN,
-    T_RPAREN, T_LBRACE, T_RBRACE, T_EQ, T_NE, T_GT, T_GE, T_LT, T_LE, T_ASSIGN, T_DOT, T_COLON, T_PIPE,
-    T_COMMA, T_SEMICOLON,
+    T_EOF,
+    T_DATA,
+    T_BLOCK_BEGIN,
+    T_BLOCK_END,
+    T_VAR_BEGIN,
+    T_VAR_END,
+    T_NAME,
+    T_STRING,
+    T_INTEGER,
+    T_FLOAT,
+    T_ADD,
+    T_SUB,
+    T_MUL,
+    T_DIV,
+    T_FLOORDIV,
+    T_MOD,
+    T_POW,
+    T_TILDE,
+    T_LBRACKET,
+    T_RBRACKET,
+    T_LPAREN,
+    T_RPAREN,
+    T_LBRACE,
+    T_RBRACE,
+    T_EQ,
+    T_NE,
+    T_GT,
+    T_GE,
+    T_LT,
+    T_LE,
+    T_ASSIGN,
+    T_DOT,
+    T_COLON,
+    T_PIPE,
+    T_COMMA,
+    T_SEMICOLON,
 } jj_tok_kind;
 
 typedef struct jj_tok {
@@ -219,7 +328,9 @@ typedef struct jj_parser {
     tk_status st;
     int depth;      // nesting of statements and expressions
     int loop_depth; // for loops a break could leave
+    int n_for;      // for loops around, across macros
     struct jj_names *names;
+    jj_node *blocks; // the last one so far; each one's c is the one before
 } jj_parser;
 
 jj_node *jj_new(jj_parser *p, jj_node_kind kind, uint32_t line);
@@ -234,11 +345,14 @@ const jj_tok *jj_expect(jj_parser *p, uint8_t kind); // NULL on failure
 void jj_next_tok(jj_parser *p);
 const jj_str *jj_intern(jj_parser *p, const char *s, size_t len);
 jj_node *jj_parse_expr(jj_parser *p, bool with_cond);
-jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, const char *end_name, bool parens);
-jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, bool with_ns);
+jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, bool parens);
+jj_node *jj_parse_target(jj_parser *p, bool name_only, bool with_ns);
 jj_node *jj_parse_filters(jj_parser *p, jj_node *node, bool start_inline);
 jj_node *jj_parse_template(jj_parser *p); // N_SCOPE
 bool jj_enter_parse(jj_parser *p);
+
+// Fails for filters and tests that are not there and that jinja2 would refuse before it renders.
+void jj_check_names(jj_parser *p, const jj_node *n, bool soft);
 
 // Finds the scopes' names (jinja2's idtracking.py); false when memory is short.
 bool jj_resolve_scopes(tk_arena *a, jj_node *root);
@@ -258,7 +372,7 @@ struct jj_scope {
 
 struct jj_macro {
     const jj_node *node;
-    jj_scope *scope; // where it was defined
+    jj_scope *scope;    // where it was defined
     const jj_str *name; // NULL: a caller
     bool uses_caller, uses_kwargs, uses_varargs;
 };
@@ -273,16 +387,11 @@ struct jj {
     uint32_t line;
     jj_scope *scope, *root;
     jj_dict *ctx;
+    const jj_node *blocks; // a list by c
     tk_buf cap[JJ_MAX_CAPTURE];
     int n_cap;
     jj_val ascii[128]; // one-character strings
 };
-
-// A place in an iteration.
-typedef struct jj_cur {
-    jj_val v;
-    size_t pos;
-} jj_cur;
 
 struct jj_loop {
     const jj_node *node;
@@ -290,7 +399,7 @@ struct jj_loop {
     jj_cur cur;
     jj_list *rest; // filled when the length was asked for
     size_t n_total;
-    bool known;   // n_total is
+    bool known; // n_total is
     bool has_after;
     jj_val after, current, before;
     jj_val last_changed;
@@ -301,8 +410,8 @@ struct jj_loop {
 // jinja_value.c
 jj_val jj_fail(jj *it, tk_status st, const char *fmt, ...) TK_PRINTF(3, 4);
 jj_val jj_raise(jj *it, const char *fmt, ...) TK_PRINTF(2, 3); // TK_BAD_INPUT, with the line
-bool jj_step(jj *it, size_t n);                               // false when the steps are used up
-bool jj_enter(jj *it);                                        // one level of native recursion
+bool jj_step(jj *it, size_t n);                                // false when the steps are used up
+bool jj_enter(jj *it);                                         // one level of native recursion
 static inline void jj_leave(jj *it)
 {
     it->depth--;
@@ -372,26 +481,43 @@ tk_buf jj_buf(void);
 void jj_add_double(tk_buf *b, double f); // Python's repr
 void jj_repr_str(tk_buf *b, const char *p, size_t len);
 
+// jinja_wrap.c, jinja_pprint.c
+jj_val jj_wordwrap(jj *it, jj_val self, const jj_args *a);
+jj_val jj_urlize(jj *it, jj_val self, const jj_args *a);
+jj_val jj_pprint(jj *it, jj_val self, const jj_args *a);
+
 // jinja_json.c
 jj_val jj_tojson(jj *it, jj_val self, const jj_args *a);
 
 // jinja_ustr.c: strings by code point
 size_t jj_cp_count(jj_str *s);
-size_t jj_cp_offset(const jj_str *s, size_t i_cp); // byte offset of a code point (len when past the end)
+size_t jj_cp_offset(const jj_str *s,
+                    size_t i_cp); // byte offset of a code point (len when past the end)
 uint32_t jj_cp_next(const char *p, size_t len, size_t *pos);
 bool jj_cp_space(uint32_t c);
 bool jj_cp_printable(uint32_t c);
-bool jj_cp_alpha(uint32_t c), jj_cp_decimal(uint32_t c), jj_cp_digit(uint32_t c), jj_cp_numeric(uint32_t c);
-bool jj_cp_upper(uint32_t c), jj_cp_lower(uint32_t c), jj_cp_title(uint32_t c), jj_cp_word(uint32_t c);
+bool jj_cp_alpha(uint32_t c), jj_cp_decimal(uint32_t c), jj_cp_digit(uint32_t c),
+    jj_cp_numeric(uint32_t c);
+bool jj_cp_upper(uint32_t c), jj_cp_lower(uint32_t c), jj_cp_title(uint32_t c),
+    jj_cp_word(uint32_t c);
 bool jj_cp_ident_start(uint32_t c), jj_cp_ident(uint32_t c);
 void jj_strip(const char **p, size_t *len, bool left, bool right);
-typedef enum jj_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_TITLE, CASE_SWAP, CASE_FOLD } jj_case;
+typedef enum jj_case {
+    CASE_UPPER,
+    CASE_LOWER,
+    CASE_CAPITAL,
+    CASE_TITLE,
+    CASE_SWAP,
+    CASE_FOLD
+} jj_case;
 void jj_add_case(tk_buf *b, const char *p, size_t len, jj_case how);
+jj_val jj_escape(jj *it, jj_val v); // markupsafe's, of any value
 jj_val jj_case_str(jj *it, jj_val s, jj_case how);
 jj_val jj_substr(jj *it, jj_str *s, size_t from_byte, size_t to_byte);
 void jj_add_escaped(tk_buf *b, const char *p, size_t len); // markupsafe
-bool jj_parse_int(const char *p, size_t len, int base, int64_t *out, bool *overflow); // Python's int(str)
-bool jj_parse_float(const char *p, size_t len, double *out);                        // Python's float(str)
+bool jj_parse_int(const char *p, size_t len, int base, int64_t *out,
+                  bool *overflow);                           // Python's int(str)
+bool jj_parse_float(const char *p, size_t len, double *out); // Python's float(str)
 
 // jinja_format.c
 jj_val jj_percent(jj *it, jj_val fmt, jj_val args);
@@ -420,7 +546,9 @@ jj_val jj_invoke(jj *it, const jj_func *f, jj_val self, const jj_args *a);
 // jinja_filter*.c, jinja_test.c
 const jj_func *jj_find_filter(const char *name, size_t len);
 const jj_func *jj_find_test(const char *name, size_t len);
-extern const jj_func jj_filters_text[], jj_filters_seq[], jj_filters_html[]; // each ends with a NULL name
+bool jj_gen_next(jj *it, jj_list *l, jj_val *out); // an ITER whose items so far are used up
+extern const jj_func jj_filters_text[], jj_filters_seq[],
+    jj_filters_html[]; // each ends with a NULL name
 const jj_func *jj_find_func(const jj_func *table, const char *name, size_t len);
 jj_val jj_get_path(jj *it, jj_val item, jj_val attr, jj_val dflt); // make_attrgetter
 bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse);
@@ -429,7 +557,8 @@ bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse);
 jj_val jj_eval(jj *it, const jj_node *n);
 jj_val jj_binary(jj *it, jj_op op, jj_val a, jj_val b);
 bool jj_eval_args(jj *it, const jj_node *n, jj_args *out, const jj_val *caller);
-jj_val jj_eval_filter(jj *it, const jj_node *n, jj_val self); // n->a is not looked at when self is given
+jj_val jj_eval_filter(jj *it, const jj_node *n,
+                      jj_val self); // n->a is not looked at when self is given
 void jj_assign(jj *it, const jj_node *target, jj_val v);
 
 // jinja_exec.c

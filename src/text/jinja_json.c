@@ -26,10 +26,11 @@ static void put_str(dump *d, const jj_str *s)
         const char *hit = c && c < 128 ? strchr(from, (int)c) : NULL;
         if (hit)
             tk_buf_addf(b, "\\%c", to[hit - from]);
-        else if (c < 32 || (d->ascii && c >= 127 && c < 0x10000 && c != 127))
+        else if (c < 32 || (d->ascii && c >= 127 && c < 0x10000))
             tk_buf_addf(b, "\\u%04x", c);
         else if (d->ascii && c >= 0x10000)
-            tk_buf_addf(b, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10), 0xDC00 + ((c - 0x10000) & 0x3FF));
+            tk_buf_addf(b, "\\u%04x\\u%04x", 0xD800 + ((c - 0x10000) >> 10),
+                        0xDC00 + ((c - 0x10000) & 0x3FF));
         else
             tk_buf_add(b, s->p + at, i - at);
     }
@@ -50,7 +51,8 @@ static void new_line(dump *d)
 {
     if (!d->pretty) return;
     tk_buf_add_char(d->b, '\n');
-    for (int i = 0; i < d->level && !d->b->failed; i++) tk_buf_add(d->b, d->indent->p, d->indent->len);
+    for (int i = 0; i < d->level && !d->b->failed; i++)
+        tk_buf_add(d->b, d->indent->p, d->indent->len);
     jj_step(d->it, (size_t)d->level);
 }
 
@@ -157,10 +159,14 @@ jj_val jj_tojson(jj *it, jj_val self, const jj_args *a)
 {
     static const jj_str comma_space = {.p = ", ", .len = 2}, comma = {.p = ",", .len = 1},
                         colon = {.p = ": ", .len = 2};
-    jj_val ascii = jj_arg(a, 0, "ensure_ascii"), indent = jj_arg(a, 1, "indent"), sep = jj_arg(a, 2, "separators");
+    jj_val ascii = jj_arg(a, 0, "ensure_ascii"), indent = jj_arg(a, 1, "indent"),
+           sep = jj_arg(a, 2, "separators");
     tk_buf b = jj_buf();
     jj_str pad = {0};
-    dump d = {.it = it, .b = &b, .ascii = jj_truth(it, ascii), .sort = jj_truth(it, jj_arg(a, 3, "sort_keys"))};
+    dump d = {.it = it,
+              .b = &b,
+              .ascii = jj_truth(it, ascii),
+              .sort = jj_truth(it, jj_arg(a, 3, "sort_keys"))};
     d.pretty = indent.kind != JJ_MISSING && indent.kind != JJ_NONE;
     d.item_sep = d.pretty ? &comma : &comma_space;
     d.key_sep = &colon;
@@ -169,10 +175,12 @@ jj_val jj_tojson(jj *it, jj_val self, const jj_args *a)
     if (d.pretty && indent.kind == JJ_STR) {
         d.indent = indent.u.s;
     } else if (d.pretty) {
-        static const char spaces[] = "                                                                ";
+        static const char spaces[] =
+            "                                                                ";
         int64_t n = jj_as_int(it, indent, "indent");
         if (n > (int64_t)sizeof spaces - 1)
-            return jj_raise(it, "tojson: an indent of %lld is more than %zu", (long long)n, sizeof spaces - 1);
+            return jj_raise(it, "tojson: an indent of %lld is more than %zu", (long long)n,
+                            sizeof spaces - 1);
         pad = (jj_str){.p = spaces, .len = n > 0 ? (size_t)n : 0};
     }
     if (it->st != TK_OK) return jj_none();

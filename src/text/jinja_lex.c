@@ -18,14 +18,41 @@ typedef struct lexer {
 } lexer;
 
 static const char *const names[] = {
-    [T_EOF] = "end of template", [T_DATA] = "template data", [T_BLOCK_BEGIN] = "begin of statement block",
-    [T_BLOCK_END] = "end of statement block", [T_VAR_BEGIN] = "begin of print statement",
-    [T_VAR_END] = "end of print statement", [T_NAME] = "name", [T_STRING] = "string",
-    [T_INTEGER] = "integer", [T_FLOAT] = "float", [T_ADD] = "+", [T_SUB] = "-", [T_MUL] = "*",
-    [T_DIV] = "/", [T_FLOORDIV] = "//", [T_MOD] = "%", [T_POW] = "**", [T_TILDE] = "~",
-    [T_LBRACKET] = "[", [T_RBRACKET] = "]", [T_LPAREN] = "(", [T_RPAREN] = ")", [T_LBRACE] = "{",
-    [T_RBRACE] = "}", [T_EQ] = "==", [T_NE] = "!=", [T_GT] = ">", [T_GE] = ">=", [T_LT] = "<",
-    [T_LE] = "<=", [T_ASSIGN] = "=", [T_DOT] = ".", [T_COLON] = ":", [T_PIPE] = "|", [T_COMMA] = ",",
+    [T_EOF] = "end of template",
+    [T_DATA] = "template data",
+    [T_BLOCK_BEGIN] = "begin of statement block",
+    [T_BLOCK_END] = "end of statement block",
+    [T_VAR_BEGIN] = "begin of print statement",
+    [T_VAR_END] = "end of print statement",
+    [T_NAME] = "name",
+    [T_STRING] = "string",
+    [T_INTEGER] = "integer",
+    [T_FLOAT] = "float",
+    [T_ADD] = "+",
+    [T_SUB] = "-",
+    [T_MUL] = "*",
+    [T_DIV] = "/",
+    [T_FLOORDIV] = "//",
+    [T_MOD] = "%",
+    [T_POW] = "**",
+    [T_TILDE] = "~",
+    [T_LBRACKET] = "[",
+    [T_RBRACKET] = "]",
+    [T_LPAREN] = "(",
+    [T_RPAREN] = ")",
+    [T_LBRACE] = "{",
+    [T_RBRACE] = "}",
+    [T_EQ] = "==",
+    [T_NE] = "!=",
+    [T_GT] = ">",
+    [T_GE] = ">=",
+    [T_LT] = "<",
+    [T_LE] = "<=",
+    [T_ASSIGN] = "=",
+    [T_DOT] = ".",
+    [T_COLON] = ":",
+    [T_PIPE] = "|",
+    [T_COMMA] = ",",
     [T_SEMICOLON] = ";",
 };
 
@@ -98,6 +125,7 @@ static void push_data(lexer *x, const char *p, size_t len, char sign, bool is_va
 static tk_status lex_raw(lexer *x)
 {
     size_t from = x->pos;
+    if (from == x->len) return TK_OK; // jinja2 only misses the end when something follows
     for (size_t i = from; i + 1 < x->len; i++) {
         if (!at(x, i, "{%")) continue;
         size_t j = i + 2;
@@ -131,6 +159,7 @@ static size_t raw_begin(const lexer *x, size_t pos)
 
 static tk_status lex_comment(lexer *x)
 {
+    if (x->pos == x->len) return TK_OK; // as in lex_raw
     for (size_t i = x->pos; i < x->len; i++) {
         if (x->s[i] != '#' && x->s[i] != '-' && x->s[i] != '+') continue;
         size_t n = close_at(x, i, "#}", false);
@@ -215,10 +244,10 @@ static size_t string_at(const lexer *x, size_t pos)
 
 static uint8_t operator_at(const lexer *x, size_t *n)
 {
-    static const uint8_t order[] = {T_FLOORDIV, T_POW,    T_EQ,       T_NE,     T_GE,     T_LE,
-                                    T_ADD,      T_SUB,    T_MUL,      T_DIV,    T_MOD,    T_TILDE,
+    static const uint8_t order[] = {T_FLOORDIV, T_POW,      T_EQ,     T_NE,     T_GE,     T_LE,
+                                    T_ADD,      T_SUB,      T_MUL,    T_DIV,    T_MOD,    T_TILDE,
                                     T_LBRACKET, T_RBRACKET, T_LPAREN, T_RPAREN, T_LBRACE, T_RBRACE,
-                                    T_GT,       T_LT,     T_ASSIGN,   T_DOT,    T_COLON,  T_PIPE,
+                                    T_GT,       T_LT,       T_ASSIGN, T_DOT,    T_COLON,  T_PIPE,
                                     T_COMMA,    T_SEMICOLON};
     for (size_t i = 0; i < TK_COUNT(order); i++)
         if (at(x, x->pos, names[order[i]])) {
@@ -234,16 +263,16 @@ static tk_status balance(lexer *x, uint8_t kind)
     char c = names[kind][0];
     if (kind == T_LPAREN || kind == T_LBRACKET || kind == T_LBRACE) {
         if (x->n_stack == (int)sizeof x->stack)
-            return tk_fail(x->err, TK_BAD_INPUT, "line %u: more than %zu brackets are open", x->line,
-                           sizeof x->stack);
+            return tk_fail(x->err, TK_BAD_INPUT, "line %u: more than %zu brackets are open",
+                           x->line, sizeof x->stack);
         x->stack[x->n_stack++] = close[strchr(open, c) - open];
     } else if (kind == T_RPAREN || kind == T_RBRACKET || kind == T_RBRACE) {
         if (x->n_stack == 0)
             return tk_fail(x->err, TK_BAD_INPUT, "line %u: unexpected '%c'", x->line, c);
         char want = x->stack[--x->n_stack];
         if (want != c)
-            return tk_fail(x->err, TK_BAD_INPUT, "line %u: unexpected '%c', expected '%c'", x->line, c,
-                           want);
+            return tk_fail(x->err, TK_BAD_INPUT, "line %u: unexpected '%c', expected '%c'", x->line,
+                           c, want);
     }
     return TK_OK;
 }
@@ -301,7 +330,8 @@ static tk_status lex_tag(lexer *x, bool is_var)
 static size_t find_tag(const lexer *x)
 {
     for (size_t i = x->pos; i + 1 < x->len; i++)
-        if (x->s[i] == '{' && (x->s[i + 1] == '%' || x->s[i + 1] == '{' || x->s[i + 1] == '#')) return i;
+        if (x->s[i] == '{' && (x->s[i + 1] == '%' || x->s[i + 1] == '{' || x->s[i + 1] == '#'))
+            return i;
     return x->len;
 }
 

@@ -5,6 +5,19 @@
 
 #include <string.h>
 
+// A loop's `if` stands in a generator of its own that gives the targets' values: tuples, whatever was unpacked.
+static jj_val repack(jj *it, const jj_loop *l, const jj_node *target)
+{
+    if (target->kind != N_TUPLE) {
+        jj_val *slot = jj_slot(l->test_scope, target->name);
+        return slot ? *slot : jj_none();
+    }
+    jj_list *all = jj_list_new(it, target->list.n);
+    for (uint32_t i = 0; all && i < target->list.n; i++)
+        jj_list_add(it, all, repack(it, l, target->list.v[i]));
+    return jj_wrap_list(JJ_TUPLE, all);
+}
+
 // The next item of the source that passes the loop's `if`.
 static bool pull(jj *it, jj_loop *l, jj_val *out)
 {
@@ -22,7 +35,9 @@ static bool pull(jj *it, jj_loop *l, jj_val *out)
         jj_val ok = it->st == TK_OK ? jj_eval(it, l->node->c) : jj_none();
         it->scope = saved;
         if (it->st != TK_OK) return false;
-        if (jj_truth(it, ok)) return true;
+        if (!jj_truth(it, ok)) continue;
+        if (l->node->a->kind == N_TUPLE) *out = repack(it, l, l->node->a);
+        return it->st == TK_OK;
     }
     return false;
 }
@@ -65,16 +80,32 @@ static jj_val loop_changed(jj *it, jj_val self, const jj_args *a)
     return jj_bool(true);
 }
 
-static const jj_func methods[] = {{"cycle", loop_cycle, "*", 0}, {"changed", loop_changed, "*", 0}, {0}};
+static const jj_func methods[] = {
+    {"cycle", loop_cycle, "*", 0}, {"changed", loop_changed, "*", 0}, {0}};
 
 jj_val jj_loop_attr(jj *it, jj_loop *l, const jj_str *name, bool *found)
 {
-    enum { INDEX, INDEX0, FIRST, LAST, LENGTH, REVINDEX, REVINDEX0, DEPTH, DEPTH0, PREV, NEXT, N_ATTR };
-    static const char *const names[] = {"index",     "index0", "first",  "last",     "length",  "revindex",
-                                        "revindex0", "depth",  "depth0", "previtem", "nextitem"};
+    enum {
+        INDEX,
+        INDEX0,
+        FIRST,
+        LAST,
+        LENGTH,
+        REVINDEX,
+        REVINDEX0,
+        DEPTH,
+        DEPTH0,
+        PREV,
+        NEXT,
+        N_ATTR
+    };
+    static const char *const names[] = {"index",  "index0",   "first",     "last",
+                                        "length", "revindex", "revindex0", "depth",
+                                        "depth0", "previtem", "nextitem"};
     *found = true;
     int which = 0;
-    while (which < N_ATTR && (strlen(names[which]) != name->len || memcmp(names[which], name->p, name->len) != 0))
+    while (which < N_ATTR &&
+           (strlen(names[which]) != name->len || memcmp(names[which], name->p, name->len) != 0))
         which++;
     switch (which) {
     case INDEX: return jj_int(l->index0 + 1);
@@ -134,8 +165,8 @@ jj_flow jj_exec_for(jj *it, const jj_node *n, jj_val iterable, int depth0)
     if (n->c) l->test_scope = jj_scope_new(it, n->syms3, outer);
     bool any = false;
     while (it->st == TK_OK && step(it, l)) {
-        any = true;
         jj_flow flow = body(it, l);
+        any |= flow == FLOW_NEXT; // jinja2's else also runs when every round was cut short
         it->scope = outer;
         if (flow == FLOW_BREAK) break;
     }
@@ -149,7 +180,8 @@ jj_flow jj_exec_for(jj *it, const jj_node *n, jj_val iterable, int depth0)
 jj_val jj_loop_call(jj *it, jj_loop *l, jj_val iterable)
 {
     tk_buf *saved;
-    if (!l->node->flag) return jj_raise(it, "the loop must have the 'recursive' marker to be called recursively");
+    if (!l->node->flag)
+        return jj_raise(it, "the loop must have the 'recursive' marker to be called recursively");
     if (!jj_enter(it) || !jj_capture_begin(it, &saved)) return jj_none();
     jj_scope *inside = it->scope;
     it->scope = l->scope->parent;

@@ -152,7 +152,8 @@ static bool add_cp(jj_parser *p, tk_buf *b, uint32_t cp, uint32_t line)
 }
 
 // The code behind a backslash's x, u or U; the number of digits is fixed.
-static const char *add_hex(jj_parser *p, tk_buf *b, const char *s, const char *end, int n, uint32_t line)
+static const char *add_hex(jj_parser *p, tk_buf *b, const char *s, const char *end, int n,
+                           uint32_t line)
 {
     uint32_t cp = 0;
     for (int i = 0; i < n; i++, s++) {
@@ -168,7 +169,8 @@ static const char *add_hex(jj_parser *p, tk_buf *b, const char *s, const char *e
 }
 
 // s is behind the backslash; returns where to go on, NULL on failure.
-static const char *add_escape(jj_parser *p, tk_buf *b, const char *s, const char *end, uint32_t line)
+static const char *add_escape(jj_parser *p, tk_buf *b, const char *s, const char *end,
+                              uint32_t line)
 {
     static const char from[] = "abfnrtv\\'\"", to[] = "\a\b\f\n\r\t\v\\'\"";
     char c = *s++;
@@ -180,7 +182,8 @@ static const char *add_escape(jj_parser *p, tk_buf *b, const char *s, const char
     if (c == '\n') return s;
     if (c >= '0' && c <= '7') {
         uint32_t cp = (uint32_t)(c - '0');
-        for (int i = 0; i < 2 && s < end && *s >= '0' && *s <= '7'; i++) cp = cp * 8 + (uint32_t)(*s++ - '0');
+        for (int i = 0; i < 2 && s < end && *s >= '0' && *s <= '7'; i++)
+            cp = cp * 8 + (uint32_t)(*s++ - '0');
         return add_cp(p, b, cp, line) ? s : NULL;
     }
     if (c == 'x') return add_hex(p, b, s, end, 2, line);
@@ -232,8 +235,8 @@ static jj_node *parse_number(jj_parser *p)
     } else if (jj_parse_int(t->p, t->len, 0, &i, &overflow)) {
         n->val = jj_int(i);
     } else {
-        return jj_parse_fail(p, t->line, "integer %.*s does not fit in 64 bits", (int)TK_MIN(t->len, 40),
-                             t->p);
+        return jj_parse_fail(p, t->line, "integer %.*s does not fit in 64 bits",
+                             (int)TK_MIN(t->len, 40), t->p);
     }
     jj_next_tok(p);
     return n;
@@ -246,9 +249,12 @@ static jj_node *parse_name(jj_parser *p, bool with_ns)
         const char *name;
         jj_val v;
     } consts[] = {
-        {"true", {.kind = JJ_BOOL, .u.b = true}},   {"True", {.kind = JJ_BOOL, .u.b = true}},
-        {"false", {.kind = JJ_BOOL, .u.b = false}}, {"False", {.kind = JJ_BOOL, .u.b = false}},
-        {"none", {.kind = JJ_NONE}},                {"None", {.kind = JJ_NONE}},
+        {"true", {.kind = JJ_BOOL, .u.b = true}},
+        {"True", {.kind = JJ_BOOL, .u.b = true}},
+        {"false", {.kind = JJ_BOOL, .u.b = false}},
+        {"False", {.kind = JJ_BOOL, .u.b = false}},
+        {"none", {.kind = JJ_NONE}},
+        {"None", {.kind = JJ_NONE}},
     };
     for (size_t i = 0; i < TK_COUNT(consts); i++)
         if (jj_is_name(p, consts[i].name)) {
@@ -314,7 +320,7 @@ static jj_node *parse_primary(jj_parser *p, bool with_ns)
     case T_LBRACE: return parse_dict(p);
     case T_LPAREN: {
         jj_next_tok(p);
-        jj_node *n = jj_parse_tuple(p, true, NULL, true);
+        jj_node *n = jj_parse_tuple(p, true, true);
         return n && jj_expect(p, T_RPAREN) ? n : NULL;
     }
     default: break;
@@ -324,22 +330,21 @@ static jj_node *parse_primary(jj_parser *p, bool with_ns)
     return jj_parse_fail(p, p->tok->line, "an expression was expected, got '%.*s'", n, text);
 }
 
-static bool tuple_ends(const jj_parser *p, const char *end_name)
+// jinja2 means a name ("in", "recursive") to end a tuple too, but its check never fires.
+static bool tuple_ends(const jj_parser *p)
 {
-    return jj_is(p, T_VAR_END) || jj_is(p, T_BLOCK_END) || jj_is(p, T_RPAREN) ||
-           (end_name && jj_is_name(p, end_name));
+    return jj_is(p, T_VAR_END) || jj_is(p, T_BLOCK_END) || jj_is(p, T_RPAREN);
 }
 
 // simplified: targets, made of primaries only.
-static jj_node *tuple(jj_parser *p, bool simplified, bool with_ns, bool with_cond, const char *end_name,
-                      bool parens)
+static jj_node *tuple(jj_parser *p, bool simplified, bool with_ns, bool with_cond, bool parens)
 {
     jj_node *t = jj_new(p, N_TUPLE, p->tok->line);
     if (t == NULL || !jj_enter_parse(p)) return NULL;
     bool is_tuple = false;
     for (;;) {
         if (t->list.n && !jj_expect(p, T_COMMA)) return NULL;
-        if (tuple_ends(p, end_name)) break;
+        if (tuple_ends(p)) break;
         jj_node *n = simplified ? parse_primary(p, with_ns) : jj_parse_expr(p, with_cond);
         if (!jj_push(p, t, &t->list, n)) return NULL;
         if (!jj_is(p, T_COMMA)) break;
@@ -354,9 +359,9 @@ static jj_node *tuple(jj_parser *p, bool simplified, bool with_ns, bool with_con
     return jj_parse_fail(p, p->tok->line, "an expression was expected, got '%.*s'", n, text);
 }
 
-jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, const char *end_name, bool parens)
+jj_node *jj_parse_tuple(jj_parser *p, bool with_cond, bool parens)
 {
-    return tuple(p, false, false, with_cond, end_name, parens);
+    return tuple(p, false, false, with_cond, parens);
 }
 
 static bool can_assign(const jj_node *n)
@@ -368,7 +373,7 @@ static bool can_assign(const jj_node *n)
     return true;
 }
 
-jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, bool with_ns)
+jj_node *jj_parse_target(jj_parser *p, bool name_only, bool with_ns)
 {
     jj_node *n;
     if (name_only) {
@@ -378,7 +383,7 @@ jj_node *jj_parse_target(jj_parser *p, bool name_only, const char *end_name, boo
         }
         n = parse_name(p, false);
     } else {
-        n = tuple(p, true, with_ns, true, end_name, false);
+        n = tuple(p, true, with_ns, true, false);
     }
     if (n && !can_assign(n)) return jj_parse_fail(p, n->line, "cannot assign to this expression");
     return n;
@@ -424,7 +429,8 @@ static jj_node *parse_subscript(jj_parser *p, jj_node *o)
         return n;
     }
     if (dot) {
-        if (!jj_is(p, T_INTEGER)) return jj_parse_fail(p, line, "a name or number was expected after '.'");
+        if (!jj_is(p, T_INTEGER))
+            return jj_parse_fail(p, line, "a name or number was expected after '.'");
         n->b = parse_number(p);
         return n->b ? n : NULL;
     }
@@ -541,7 +547,6 @@ jj_node *jj_parse_filters(jj_parser *p, jj_node *node, bool start_inline)
         jj_adopt(p, n, node);
         n->name = jj_intern(p, name, len);
         n->func = jj_find_filter(name, len);
-        if (n->func == NULL) return jj_parse_fail(p, n->line, "no filter named '%.*s'", (int)len, name);
         if (jj_is(p, T_LPAREN) && !parse_args(p, n)) return NULL;
         node = n;
     }
@@ -574,20 +579,20 @@ static jj_node *parse_test(jj_parser *p, jj_node *o)
     jj_adopt(p, n, o);
     n->name = jj_intern(p, name, len);
     n->func = jj_find_test(name, len);
-    if (n->func == NULL) return jj_parse_fail(p, line, "no test named '%.*s'", (int)len, name);
     if (jj_is(p, T_LPAREN)) {
         if (!parse_args(p, n)) return NULL;
     } else if (test_arg_follows(p)) {
-        if (jj_is_name(p, "is")) return jj_parse_fail(p, line, "multiple tests with 'is' cannot be chained");
+        if (jj_is_name(p, "is"))
+            return jj_parse_fail(p, line, "multiple tests with 'is' cannot be chained");
         jj_node *arg = parse_postfix(p, parse_primary(p, false));
         if (!jj_push(p, n, &n->list, arg)) return NULL;
     }
     if (!negated) return n;
     jj_node *not = jj_new(p, N_NOT, line);
     if (not == NULL) return NULL;
-    not->a = n;
+    not ->a = n;
     jj_adopt(p, not, n);
-    return not;
+    return not ;
 }
 
 // ---- operators, lowest binding last --------------------------------------------------------------------
@@ -687,8 +692,9 @@ static jj_node *parse_math1(jj_parser *p)
 // The comparison at the current token, consumed; -1 when there is none.
 static int compare_op(jj_parser *p)
 {
-    static const int8_t ops[T_SEMICOLON + 1] = {[T_EQ] = OP_EQ + 1, [T_NE] = OP_NE + 1, [T_LT] = OP_LT + 1,
-                                                [T_LE] = OP_LE + 1, [T_GT] = OP_GT + 1, [T_GE] = OP_GE + 1};
+    static const int8_t ops[T_SEMICOLON + 1] = {
+        [T_EQ] = OP_EQ + 1, [T_NE] = OP_NE + 1, [T_LT] = OP_LT + 1,
+        [T_LE] = OP_LE + 1, [T_GT] = OP_GT + 1, [T_GE] = OP_GE + 1};
     if (ops[p->tok->kind]) {
         int op = ops[p->tok->kind] - 1;
         jj_next_tok(p);

@@ -137,6 +137,7 @@ static void repr_object(jj *it, tk_buf *b, jj_val v)
     case JJ_LOOP:
         tk_buf_addf(b, "<LoopContext %lld/%zu>", (long long)v.u.loop->index0 + 1, jj_len(it, v));
         break;
+    case JJ_SELF: tk_buf_add_str(b, "<TemplateReference None>"); break;
     // These have an address in Python, which nobody can want.
     default: tk_buf_addf(b, "<%s object>", jj_type_name(v)); break;
     }

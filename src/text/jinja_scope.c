@@ -177,6 +177,72 @@ static void for_scopes(tk_arena *a, bool *failed, jj_node *n, const jj_syms *par
     *failed |= w.failed;
 }
 
+// ---- caller, varargs, kwargs ------------------------------------------------------------------------
+
+// Which of them a macro's body reads before it stores them, in the order jinja2's find_undeclared looks.
+typedef struct specials {
+    bool stored[3];
+    const jj_str *found[3];
+} specials;
+
+static const char *const special_names[3] = {"caller", "varargs", "kwargs"};
+
+static int special_index(const jj_str *name)
+{
+    for (int i = 0; i < 3; i++)
+        if (name->len == strlen(special_names[i]) &&
+            memcmp(name->p, special_names[i], name->len) == 0)
+            return i;
+    return -1;
+}
+
+static void seek(specials *k, const jj_node *n, bool store);
+
+static void seek_all(specials *k, const jj_nodes *l, bool store)
+{
+    for (uint32_t i = 0; i < l->n; i++) seek(k, l->v[i], store);
+}
+
+static void seek(specials *k, const jj_node *n, bool store)
+{
+    if (n == NULL || n->kind == N_BLOCK) return;
+    if (n->kind == N_NAME) {
+        int i = special_index(n->name);
+        if (i >= 0 && store) k->stored[i] = true;
+        if (i >= 0 && !store && !k->stored[i]) k->found[i] = n->name;
+        return;
+    }
+    bool target_first = n->kind == N_SET || n->kind == N_SETBLOCK || n->kind == N_FOR;
+    bool list_stored = n->kind == N_WITH || n->kind == N_MACRO || n->kind == N_CALLBLOCK;
+    if (n->kind == N_FILTERBLOCK) seek_all(k, &n->body, false);
+    seek(k, n->a, target_first);
+    if (n->kind == N_IF || n->kind == N_FOR) {
+        seek(k, n->b, false);
+        seek_all(k, &n->body, false);
+        seek_all(k, &n->list, false);
+        seek_all(k, &n->els, false);
+        seek(k, n->c, false);
+        return;
+    }
+    seek_all(k, &n->list, list_stored || store);
+    seek_all(k, &n->kw, false);
+    seek(k, n->b, false);
+    if (n->kind != N_SCOPE) seek(k, n->c, false);
+    if (n->kind != N_FILTERBLOCK) seek_all(k, &n->body, false);
+}
+
+static void special_params(walk *w, const jj_node *n)
+{
+    specials k = {0};
+    seek_all(&k, &n->body, false);
+    for (uint32_t i = 0; i < n->list.n; i++) {
+        int own = special_index(n->list.v[i]->name);
+        if (own >= 0) k.found[own] = NULL;
+    }
+    for (int i = 0; i < 3; i++)
+        if (k.found[i]) param(w, k.found[i]);
+}
+
 // Macros, call blocks, set blocks, filter blocks, with, blocks, generation, autoescape.
 static void body_scope(tk_arena *a, bool *failed, jj_node *n, const jj_syms *parent)
 {
@@ -185,6 +251,9 @@ static void body_scope(tk_arena *a, bool *failed, jj_node *n, const jj_syms *par
     if (n->kind == N_MACRO || n->kind == N_CALLBLOCK) {
         for (uint32_t i = 0; i < n->list.n; i++) store_target(&w, n->list.v[i], true);
         for (uint32_t i = 0; i < n->kw.n; i++) expr(&w, n->kw.v[i]);
+        special_params(&w, n);
+    } else if (n->kind == N_GENERATION) {
+        special_params(&w, n);
     } else if (n->kind == N_WITH) {
         for (uint32_t i = 0; i < n->list.n; i++) store_target(&w, n->list.v[i], false);
     }
@@ -228,4 +297,57 @@ bool jj_resolve_scopes(tk_arena *a, jj_node *root)
     failed |= w.failed;
     if (!failed) inner(a, &failed, &root->body, root->syms);
     return !failed;
+}
+
+// ---- names of filters and tests ----------------------------------------------------------------------
+
+static void check_list(jj_parser *p, const jj_nodes *l, bool soft)
+{
+    for (uint32_t i = 0; i < l->n; i++) jj_check_names(p, l->v[i], soft);
+}
+
+// A parameter called caller is the caller, and has to be optional.
+static void check_caller(jj_parser *p, const jj_node *n)
+{
+    specials k = {0};
+    for (uint32_t i = 0; i + n->kw.n < n->list.n; i++) {
+        if (special_index(n->list.v[i]->name) != 0) continue;
+        seek_all(&k, &n->body, false);
+        if (k.found[0]) jj_parse_fail(p, n->line, "a parameter \"caller\" needs a default");
+    }
+}
+
+// jinja2 refuses unknown names when it compiles, but inside an if or a conditional expression (not in the
+// scopes that begin there) only when they are reached.
+void jj_check_names(jj_parser *p, const jj_node *n, bool soft)
+{
+    if (n == NULL || p->st != TK_OK) return;
+    bool inside = false, values = soft;
+    switch (n->kind) {
+    case N_FILTER:
+    case N_TEST:
+        if (n->func == NULL && !soft)
+            jj_parse_fail(p, n->line, "no %s named '%.*s'", n->kind == N_FILTER ? "filter" : "test",
+                          (int)TK_MIN(n->name->len, 100), n->name->p);
+        break;
+    case N_IF:
+    case N_COND: inside = values = soft = true; break;
+    case N_SETBLOCK:
+    case N_FILTERBLOCK: soft = false; break;
+    case N_MACRO:
+    case N_CALLBLOCK:
+        check_caller(p, n);
+        values = false; // defaults
+        break;
+    case N_SCOPE: inside = soft; break;
+    default: break;
+    }
+    jj_check_names(p, n->a, soft);
+    jj_check_names(p, n->b, soft);
+    if (n->kind != N_BLOCK && n->kind != N_SCOPE) // whose c is the list of blocks
+        jj_check_names(p, n->c, n->kind == N_FOR ? false : soft);
+    check_list(p, &n->list, soft);
+    check_list(p, &n->kw, values);
+    check_list(p, &n->body, inside);
+    check_list(p, &n->els, inside);
 }

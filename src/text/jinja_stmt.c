@@ -3,7 +3,7 @@
 // tag). Fields used: DATA val; OUTPUT a; FOR a = target, b = iterable, c = test, flag = recursive, body, els;
 // IF list of IF(a = test, body) for the elifs, a, body, els; SET a, b; SETBLOCK a, b = filter, body; WITH
 // list of targets, kw of values, body; MACRO name, list of parameters, kw of their last defaults, body;
-// CALLBLOCK the same and a = call; GENERATION body; FILTERBLOCK a = filter, body; BLOCK name, body;
+// CALLBLOCK the same and a = call; GENERATION body; FILTERBLOCK a = filter, body; BLOCK name, body, c = the block before;
 // SCOPE body; AUTOESCAPE a, body; UNSUPPORTED name.
 #include "text/jinja_int.h"
 
@@ -29,23 +29,35 @@ static bool body_until(jj_parser *p, jj_node *owner, jj_nodes *body, const char 
     return true;
 }
 
+// jinja2 refuses `loop` as a target anywhere inside a for loop.
+static bool stores_loop(jj_parser *p, const jj_node *target)
+{
+    bool hit = target->kind == N_NAME && target->name == jj_intern(p, "loop", 4);
+    for (uint32_t i = 0; !hit && i < target->list.n; i++) hit = stores_loop(p, target->list.v[i]);
+    if (hit) jj_parse_fail(p, target->line, "inside a for loop, loop cannot be assigned to");
+    return hit;
+}
+
 static jj_node *parse_for(jj_parser *p, jj_node *n)
 {
     n->name = jj_intern(p, "loop", 4);
-    n->a = jj_parse_target(p, false, "in", false);
-    if (n->a == NULL) return NULL;
-    if (!jj_skip_name(p, "in")) return jj_parse_fail(p, p->tok->line, "expected 'in' after the loop's target");
-    n->b = jj_parse_tuple(p, false, "recursive", false);
+    n->a = jj_parse_target(p, false, false);
+    if (n->a == NULL || stores_loop(p, n->a)) return NULL;
+    if (!jj_skip_name(p, "in"))
+        return jj_parse_fail(p, p->tok->line, "expected 'in' after the loop's target");
+    n->b = jj_parse_tuple(p, false, false);
     if (n->b == NULL) return NULL;
     if (jj_skip_name(p, "if") && (n->c = jj_parse_expr(p, true)) == NULL) return NULL;
     n->flag = jj_skip_name(p, "recursive");
     p->loop_depth++;
+    p->n_for++;
     bool ok = body_until(p, n, &n->body, end_for_else);
     p->loop_depth--;
-    if (!ok) return NULL;
-    bool with_else = jj_is_name(p, "else");
+    bool with_else = ok && jj_is_name(p, "else");
     jj_next_tok(p);
-    if (with_else && !body_until(p, n, &n->els, end_for)) return NULL;
+    ok = ok && (!with_else || body_until(p, n, &n->els, end_for));
+    p->n_for--;
+    if (!ok) return NULL;
     jj_adopt(p, n, n->b);
     jj_adopt(p, n, n->c);
     return n;
@@ -55,7 +67,7 @@ static jj_node *parse_if(jj_parser *p, jj_node *n)
 {
     jj_node *part = n;
     for (;;) {
-        part->a = jj_parse_tuple(p, false, NULL, false);
+        part->a = jj_parse_tuple(p, false, false);
         if (part->a == NULL || !body_until(p, part, &part->body, end_if_else)) return NULL;
         jj_adopt(p, part, part->a);
         if (part != n && !jj_push(p, n, &n->list, part)) return NULL;
@@ -75,10 +87,10 @@ static jj_node *parse_if(jj_parser *p, jj_node *n)
 static jj_node *parse_set(jj_parser *p, jj_node *n)
 {
     static const char *const ends[] = {"endset", NULL};
-    n->a = jj_parse_target(p, false, NULL, true);
-    if (n->a == NULL) return NULL;
+    n->a = jj_parse_target(p, false, true);
+    if (n->a == NULL || (p->n_for && stores_loop(p, n->a))) return NULL;
     if (jj_skip(p, T_ASSIGN)) {
-        n->b = jj_parse_tuple(p, true, NULL, false);
+        n->b = jj_parse_tuple(p, true, false);
         jj_adopt(p, n, n->b);
         return n->b ? n : NULL;
     }
@@ -93,7 +105,7 @@ static jj_node *parse_with(jj_parser *p, jj_node *n)
     static const char *const ends[] = {"endwith", NULL};
     while (p->st == TK_OK && !jj_is(p, T_BLOCK_END)) {
         if (n->list.n && !jj_expect(p, T_COMMA)) return NULL;
-        jj_node *target = jj_parse_target(p, false, NULL, false);
+        jj_node *target = jj_parse_target(p, false, false);
         if (!jj_push(p, n, &n->list, target) || !jj_expect(p, T_ASSIGN)) return NULL;
         if (!jj_push(p, n, &n->kw, jj_parse_expr(p, true))) return NULL;
     }
@@ -105,16 +117,17 @@ static bool parse_signature(jj_parser *p, jj_node *n)
     if (!jj_expect(p, T_LPAREN)) return false;
     while (p->st == TK_OK && !jj_is(p, T_RPAREN)) {
         if (n->list.n && !jj_expect(p, T_COMMA)) return false;
-        jj_node *arg = jj_parse_target(p, true, NULL, false);
+        jj_node *arg = jj_parse_target(p, true, false);
         if (arg == NULL) return false;
         for (uint32_t i = 0; i < n->list.n; i++)
             if (n->list.v[i]->name == arg->name)
-                return jj_parse_fail(p, arg->line, "parameter '%.*s' is there twice", (int)arg->name->len,
-                                     arg->name->p) != NULL;
+                return jj_parse_fail(p, arg->line, "parameter '%.*s' is there twice",
+                                     (int)arg->name->len, arg->name->p) != NULL;
         if (jj_skip(p, T_ASSIGN)) {
             if (!jj_push(p, n, &n->kw, jj_parse_expr(p, true))) return false;
         } else if (n->kw.n) {
-            return jj_parse_fail(p, arg->line, "non-default argument follows default argument") != NULL;
+            return jj_parse_fail(p, arg->line, "non-default argument follows default argument") !=
+                   NULL;
         }
         if (!jj_push(p, n, &n->list, arg)) return false;
     }
@@ -134,7 +147,7 @@ static bool function_body(jj_parser *p, jj_node *n, const char *const *ends)
 static jj_node *parse_macro(jj_parser *p, jj_node *n)
 {
     static const char *const ends[] = {"endmacro", NULL};
-    jj_node *name = jj_parse_target(p, true, NULL, false);
+    jj_node *name = jj_parse_target(p, true, false);
     if (name == NULL) return NULL;
     n->name = name->name;
     return parse_signature(p, n) && function_body(p, n, ends) ? n : NULL;
@@ -171,10 +184,17 @@ static jj_node *parse_block(jj_parser *p, jj_node *n)
     const jj_tok *t = jj_expect(p, T_NAME);
     if (t == NULL) return NULL;
     n->name = jj_intern(p, t->p, t->len);
+    for (const jj_node *b = p->blocks; b; b = b->c)
+        if (b->name == n->name)
+            return jj_parse_fail(p, n->line, "block '%.*s' defined twice", (int)TK_MIN(t->len, 100),
+                                 t->p);
+    n->c = p->blocks;
+    p->blocks = n;
     n->flag = jj_skip_name(p, "scoped");
     jj_skip_name(p, "required");
     if (n->name == NULL || !function_body(p, n, ends)) return NULL;
-    if (jj_is(p, T_NAME) && p->tok->len == n->name->len && memcmp(p->tok->p, n->name->p, p->tok->len) == 0)
+    if (jj_is(p, T_NAME) && p->tok->len == n->name->len &&
+        memcmp(p->tok->p, n->name->p, p->tok->len) == 0)
         jj_next_tok(p);
     return n;
 }
@@ -206,7 +226,8 @@ static jj_node *parse_print(jj_parser *p, jj_node *n)
 static jj_node *parse_control(jj_parser *p, jj_node *n)
 {
     if (p->loop_depth == 0)
-        return jj_parse_fail(p, n->line, "'%s' outside of a loop", n->kind == N_BREAK ? "break" : "continue");
+        return jj_parse_fail(p, n->line, "'%s' outside of a loop",
+                             n->kind == N_BREAK ? "break" : "continue");
     return n;
 }
 
@@ -255,7 +276,8 @@ static jj_node *parse_statement(jj_parser *p, const char *const *ends)
     }
     int len = (int)TK_MIN(t->len, 60);
     if (ends)
-        return jj_parse_fail(p, t->line, "encountered unknown tag '%.*s', looking for '%s'", len, t->p, ends[0]);
+        return jj_parse_fail(p, t->line, "encountered unknown tag '%.*s', looking for '%s'", len,
+                             t->p, ends[0]);
     return jj_parse_fail(p, t->line, "encountered unknown tag '%.*s'", len, t->p);
 }
 
@@ -283,7 +305,7 @@ static jj_node *output_node(jj_parser *p)
     jj_node *n = jj_new(p, N_OUTPUT, p->tok->line);
     jj_next_tok(p);
     if (n == NULL) return NULL;
-    n->a = jj_parse_tuple(p, true, NULL, false);
+    n->a = jj_parse_tuple(p, true, false);
     jj_adopt(p, n, n->a);
     return n->a && jj_expect(p, T_VAR_END) ? n : NULL;
 }
@@ -312,5 +334,7 @@ static bool statements(jj_parser *p, jj_node *owner, jj_nodes *body, const char 
 jj_node *jj_parse_template(jj_parser *p)
 {
     jj_node *n = jj_new(p, N_SCOPE, 1);
-    return n && statements(p, n, &n->body, NULL) ? n : NULL;
+    if (n == NULL || !statements(p, n, &n->body, NULL)) return NULL;
+    n->c = p->blocks;
+    return n;
 }

@@ -121,8 +121,7 @@ static void split_space(jj *it, jj_list *l, jj_str *s, int64_t max)
         if (n == 0) return;
         i = (size_t)(p - s->p);
         if (max >= 0 && (int64_t)l->n >= max) {
-            jj_strip(&p, &n, false, true);
-            add_part(it, l, s, i, i + n);
+            add_part(it, l, s, i, s->len); // the rest keeps the space at its end
             return;
         }
         size_t end = i;
@@ -144,9 +143,7 @@ static void rsplit_space(jj *it, jj_list *l, jj_str *s, int64_t max)
         jj_strip(&p, &len, false, true);
         if (len == 0) return;
         if (max >= 0 && (int64_t)l->n >= max) {
-            size_t n = len;
-            jj_strip(&p, &n, true, false);
-            add_part(it, l, s, (size_t)(p - s->p), len);
+            add_part(it, l, s, 0, len); // the rest keeps the space before it
             return;
         }
         size_t from = len;
@@ -235,7 +232,8 @@ jj_list *jj_splitlines(jj *it, jj_str *s, bool keep)
     while (i < s->len && it->st == TK_OK) {
         size_t end = i;
         uint32_t c = jj_cp_next(s->p, s->len, &i);
-        bool line_end = (c >= 10 && c <= 13) || (c >= 28 && c <= 30) || c == 0x85 || c == 0x2028 || c == 0x2029;
+        bool line_end =
+            (c >= 10 && c <= 13) || (c >= 28 && c <= 30) || c == 0x85 || c == 0x2028 || c == 0x2029;
         if (!line_end) continue;
         if (c == '\r' && i < s->len && s->p[i] == '\n') i++;
         add_part(it, l, s, from, keep ? i : end);
@@ -257,10 +255,13 @@ static jj_val m_join(jj *it, jj_val self, const jj_args *a)
     jj_cur c = jj_iter(it, a->pos[0]);
     jj_val item;
     for (size_t i = 0; it->st == TK_OK && jj_next(it, &c, &item); i++) {
-        if (item.kind != JJ_STR) {
-            jj_raise(it, "sequence item %zu: expected str instance, %s found", i, jj_type_name(item));
+        if (self.flag) item = jj_escape(it, item);
+        if (it->st == TK_OK && item.kind != JJ_STR) {
+            jj_raise(it, "sequence item %zu: expected str instance, %s found", i,
+                     jj_type_name(item));
             break;
         }
+        if (it->st != TK_OK) break;
         jj_step(it, (self.u.s->len + item.u.s->len) / 64);
         if (i) tk_buf_add(&b, self.u.s->p, self.u.s->len);
         tk_buf_add(&b, item.u.s->p, item.u.s->len);
@@ -273,7 +274,8 @@ static jj_val partition(jj *it, jj_val self, const jj_args *a, bool right)
     jj_str *s = self.u.s, *q = need_str(it, a->pos[0], "partition");
     if (q == NULL || !charge(it, s)) return self;
     if (q->len == 0) return jj_raise(it, "empty separator");
-    const char *hit = right ? rfind(s->p, s->len, q->p, q->len) : memmem(s->p, s->len, q->p, q->len);
+    const char *hit =
+        right ? rfind(s->p, s->len, q->p, q->len) : memmem(s->p, s->len, q->p, q->len);
     jj_list *l = jj_list_new(it, 3);
     if (l == NULL) return self;
     if (hit) {
@@ -376,16 +378,15 @@ static bool edge(const jj_str *s, size_t from, size_t to, const jj_str *q, bool 
 
 static jj_val with_edge(jj *it, jj_val self, const jj_args *a, bool end)
 {
-    jj_val q = a->pos[0];
+    const char *name = end ? "endswith" : "startswith";
+    jj_val one = a->pos[0];
+    const jj_list single = {.v = &one, .n = 1}, *any = one.kind == JJ_TUPLE ? one.u.l : &single;
     size_t from, to;
+    if (one.kind != JJ_TUPLE && need_str(it, one, name) == NULL) return self;
     if (!window(it, self.u.s, a, &from, &to)) return jj_bool(false);
-    if (q.kind != JJ_TUPLE) {
-        const jj_str *one = need_str(it, q, end ? "endswith" : "startswith");
-        return jj_bool(one && edge(self.u.s, from, to, one, end));
-    }
-    for (size_t i = 0; i < q.u.l->n && jj_step(it, 1); i++) {
-        const jj_str *one = need_str(it, q.u.l->v[i], end ? "endswith" : "startswith");
-        if (one && edge(self.u.s, from, to, one, end)) return jj_bool(true);
+    for (size_t i = 0; i < any->n && jj_step(it, 1); i++) {
+        const jj_str *q = need_str(it, any->v[i], name);
+        if (q && edge(self.u.s, from, to, q, end)) return jj_bool(true);
     }
     return jj_bool(false);
 }
@@ -442,7 +443,8 @@ jj_val jj_replace(jj *it, jj_str *s, const jj_str *from, const jj_str *to, int64
 
 static jj_val m_replace(jj *it, jj_val self, const jj_args *a)
 {
-    const jj_str *from = need_str(it, a->pos[0], "replace"), *to = from ? need_str(it, a->pos[1], "replace") : NULL;
+    const jj_str *from = need_str(it, a->pos[0], "replace"),
+                 *to = from ? need_str(it, a->pos[1], "replace") : NULL;
     int64_t count = a->n_pos > 2 ? jj_as_int(it, a->pos[2], "replace") : -1;
     return to && it->st == TK_OK ? jj_replace(it, self.u.s, from, to, count) : self;
 }
@@ -456,7 +458,8 @@ jj_val jj_pad(jj *it, jj_val self, int64_t width, const jj_str *fill, int where)
     if (pad <= 0) return self;
     int64_t left = where < 0 ? 0 : where > 0 ? pad : pad / 2 + (pad & width & 1);
     if (pad > (int64_t)(TK_LIMIT_TEMPLATE_OUT_BYTES / TK_MAX(fill->len, 1)))
-        return jj_fail(it, TK_NOMEM, "line %u: a string padded to %lld characters", it->line, (long long)width);
+        return jj_fail(it, TK_NOMEM, "line %u: a string padded to %lld characters", it->line,
+                       (long long)width);
     if (!jj_step(it, (size_t)pad / 16)) return self;
     tk_buf b = jj_buf();
     for (int64_t i = 0; i < left; i++) tk_buf_add(&b, fill->p, fill->len);
@@ -471,7 +474,8 @@ static jj_val pad_method(jj *it, jj_val self, const jj_args *a, int where)
     int64_t width = jj_as_int(it, a->pos[0], "width");
     jj_str *fill = a->n_pos > 1 ? need_str(it, a->pos[1], "fill") : NULL;
     if (it->st != TK_OK) return self;
-    if (fill && jj_cp_count(fill) != 1) return jj_raise(it, "the fill character must be exactly one character long");
+    if (fill && jj_cp_count(fill) != 1)
+        return jj_raise(it, "the fill character must be exactly one character long");
     return jj_pad(it, self, width, fill ? fill : &space, where);
 }
 
@@ -615,7 +619,8 @@ static jj_val m_format(jj *it, jj_val s, const jj_args *a)
 static jj_val m_format_map(jj *it, jj_val s, const jj_args *a)
 {
     jj_args none = {0};
-    if (a->pos[0].kind != JJ_DICT) return jj_raise(it, "format_map() needs a dict, not %s", jj_type_name(a->pos[0]));
+    if (a->pos[0].kind != JJ_DICT)
+        return jj_raise(it, "format_map() needs a dict, not %s", jj_type_name(a->pos[0]));
     return jj_str_format(it, s, &none, a->pos[0].u.d);
 }
 

@@ -37,8 +37,9 @@ static bool is_sequence(jj_val v)
 
 static bool listed(jj *it, jj_val v, const jj_func *(*find)(const char *, size_t))
 {
-    if (v.kind == JJ_LIST || v.kind == JJ_DICT) jj_raise(it, "unhashable type: '%s'", jj_type_name(v));
-    return v.kind == JJ_STR && find(v.u.s->p, v.u.s->len) != NULL;
+    jj_dict *d = jj_dict_new(it); // looking v up in it fails when it cannot be hashed
+    if (d) jj_dict_get(it, d, v, NULL);
+    return it->st == TK_OK && v.kind == JJ_STR && find(v.u.s->p, v.u.s->len) != NULL;
 }
 
 TEST(odd, mod_is(it, v, jj_int(2), 1))

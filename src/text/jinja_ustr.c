@@ -45,8 +45,8 @@ size_t jj_cp_offset(const jj_str *s, size_t i_cp)
 bool jj_cp_space(uint32_t c)
 {
     return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-           c == 0x3000;
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
 }
 
 static utf8proc_category_t category(uint32_t c)
@@ -122,17 +122,33 @@ bool jj_cp_word(uint32_t c)
     return c == '_' || jj_cp_alpha(c) || jj_cp_numeric(c);
 }
 
+// XID_Start and XID_Continue: what the categories do not say. Characters whose NFKC form would not be a name
+// (and U+2E2F) are out; Other_ID_Start and Other_ID_Continue are in.
+static const uint32_t no_ident_start[][2] = {
+    {0x37A, 0x37A},   {0xE33, 0xE33},   {0xEB3, 0xEB3},   {0x2E2F, 0x2E2F}, {0xFC5E, 0xFC63},
+    {0xFDFA, 0xFDFB}, {0xFE70, 0xFE70}, {0xFE72, 0xFE72}, {0xFE74, 0xFE74}, {0xFE76, 0xFE76},
+    {0xFE78, 0xFE78}, {0xFE7A, 0xFE7A}, {0xFE7C, 0xFE7C}, {0xFE7E, 0xFE7E}, {0xFF9E, 0xFF9F}};
+static const uint32_t more_ident_start[][2] = {
+    {0x1885, 0x1886}, {0x2118, 0x2118}, {0x212E, 0x212E}};
+static const uint32_t more_ident[][2] = {{0xB7, 0xB7},    {0x387, 0x387},   {0xE33, 0xE33},
+                                         {0xEB3, 0xEB3},  {0x1369, 0x1371}, {0x19DA, 0x19DA},
+                                         {0xFF9E, 0xFF9F}};
+
 bool jj_cp_ident_start(uint32_t c)
 {
-    return c < 128 ? c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-                   : jj_cp_alpha(c) || category(c) == UTF8PROC_CATEGORY_NL;
+    if (c < 128) return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (jj_cp_alpha(c) || category(c) == UTF8PROC_CATEGORY_NL)
+        return !in_ranges(c, no_ident_start, TK_COUNT(no_ident_start));
+    return in_ranges(c, more_ident_start, TK_COUNT(more_ident_start));
 }
 
 bool jj_cp_ident(uint32_t c)
 {
     if (jj_cp_ident_start(c) || jj_cp_decimal(c)) return true;
-    utf8proc_category_t k = c < 128 ? UTF8PROC_CATEGORY_CN : category(c);
-    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_PC;
+    if (c < 128) return false;
+    utf8proc_category_t k = category(c);
+    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_PC ||
+           in_ranges(c, more_ident, TK_COUNT(more_ident));
 }
 
 void jj_strip(const char **p, size_t *len, bool left, bool right)
@@ -189,7 +205,8 @@ static bool cased(uint32_t c)
 
 static bool case_ignorable(uint32_t c)
 {
-    if (c == '\'' || c == '.' || c == ':' || c == '^' || c == '`' || c == 0xB7 || c == 0x2019) return true;
+    if (c == '\'' || c == '.' || c == ':' || c == '^' || c == '`' || c == 0xB7 || c == 0x2019)
+        return true;
     utf8proc_category_t k = c < 128 ? UTF8PROC_CATEGORY_CN : category(c);
     return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
            k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK;
@@ -228,6 +245,16 @@ static void add_lower(tk_buf *b, const char *p, size_t len, size_t at, size_t af
         add_cp(b, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
 }
 
+// Full case folding of one character.
+static void add_folded(tk_buf *b, uint32_t c)
+{
+    utf8proc_int32_t out[8];
+    int last = 0;
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)c, out, TK_COUNT(out), UTF8PROC_CASEFOLD, &last);
+    for (utf8proc_ssize_t i = 0; i < n; i++) add_cp(b, (uint32_t)out[i]);
+}
+
 void jj_add_case(tk_buf *b, const char *p, size_t len, jj_case how)
 {
     bool in_word = false;
@@ -238,8 +265,8 @@ void jj_add_case(tk_buf *b, const char *p, size_t len, jj_case how)
         bool title = (how == CASE_CAPITAL && at == 0) || (how == CASE_TITLE && !in_word);
         if (how == CASE_SWAP && !jj_cp_lower(c) && !jj_cp_upper(c))
             add_cp(b, c);
-        else if (how == CASE_FOLD && c == 0xDF)
-            tk_buf_add_str(b, "ss");
+        else if (how == CASE_FOLD && c >= 128)
+            add_folded(b, c);
         else if (up || title)
             add_upper(b, c, title);
         else
@@ -253,7 +280,9 @@ jj_val jj_case_str(jj *it, jj_val s, jj_case how)
     if (!jj_step(it, s.u.s->len / 16)) return s;
     tk_buf b = jj_buf();
     jj_add_case(&b, s.u.s->p, s.u.s->len, how);
-    return jj_buf_str(it, &b);
+    jj_val v = jj_buf_str(it, &b);
+    v.flag = s.flag;
+    return v;
 }
 
 jj_val jj_substr(jj *it, jj_str *s, size_t from_byte, size_t to_byte)
@@ -288,9 +317,30 @@ static int digit_value(char c)
                                   : 99;
 }
 
+// Python reads the decimal digits of every script; here they become ASCII. False when it does not fit.
+static bool plain_digits(const char **p, size_t *len, char *out, size_t cap)
+{
+    jj_strip(p, len, true, true);
+    size_t n = 0;
+    for (size_t i = 0; i < *len;) {
+        uint32_t c = jj_cp_next(*p, *len, &i);
+        if (n == cap) return false;
+        if (c >= 128 && jj_cp_decimal(c)) { // decimal digits stand in runs that begin with a zero
+            uint32_t zero = c;
+            while (jj_cp_decimal(zero - 1)) zero--;
+            c = '0' + (c - zero) % 10;
+        }
+        out[n++] = c < 128 ? (char)c : '?';
+    }
+    *p = out;
+    *len = n;
+    return true;
+}
+
 bool jj_parse_int(const char *p, size_t len, int base, int64_t *out, bool *overflow)
 {
-    jj_strip(&p, &len, true, true);
+    char plain[512];
+    if (!plain_digits(&p, &len, plain, sizeof plain)) return false;
     bool neg = len && *p == '-';
     if (len && (*p == '-' || *p == '+')) p++, len--;
     char x = len >= 2 && p[0] == '0' ? (char)(p[1] | 0x20) : 0;
@@ -327,10 +377,9 @@ static bool is_word(const char *p, size_t len, const char *z)
 
 bool jj_parse_float(const char *p, size_t len, double *out)
 {
-    char s[512];
+    char s[512], plain[512];
     size_t n = 0;
-    jj_strip(&p, &len, true, true);
-    if (len == 0 || len >= sizeof s) return false;
+    if (!plain_digits(&p, &len, plain, sizeof plain - 1) || len == 0) return false;
     const char *w = *p == '-' || *p == '+' ? p + 1 : p;
     size_t w_len = len - (size_t)(w - p);
     double sign = *p == '-' ? -1 : 1;
@@ -344,7 +393,8 @@ bool jj_parse_float(const char *p, size_t len, double *out)
     }
     for (size_t i = 0; i < len; i++) {
         if (p[i] == '_') {
-            if (i == 0 || i + 1 == len || digit_value(p[i - 1]) > 9 || digit_value(p[i + 1]) > 9) return false;
+            if (i == 0 || i + 1 == len || digit_value(p[i - 1]) > 9 || digit_value(p[i + 1]) > 9)
+                return false;
             continue;
         }
         if (p[i] == 0 || !strchr("0123456789+-.eE", p[i])) return false;

@@ -107,7 +107,8 @@ jj_val jj_concat(jj *it, jj_val a, jj_val b)
     if (!jj_step(it, r->len / 64)) return jj_none();
     if (r->len == 0) return a;
     if (l->len == 0) return b;
-    if (l->grow && l->p == l->grow->data && l->len == l->grow->used && r->len <= l->grow->cap - l->len) {
+    if (l->grow && l->p == l->grow->data && l->len == l->grow->used &&
+        r->len <= l->grow->cap - l->len) {
         memcpy(l->grow->data + l->len, r->p, r->len);
         l->grow->used = len;
         jj_val v = jj_str_ref(it, l->p, len);
@@ -329,13 +330,17 @@ jj_val jj_from_json(jj *it, const json_t *j)
 const char *jj_type_name(jj_val v)
 {
     static const char *const names[] = {
-        [JJ_MISSING] = "missing", [JJ_UNDEF] = "Undefined", [JJ_NONE] = "NoneType", [JJ_BOOL] = "bool",
-        [JJ_INT] = "int", [JJ_FLOAT] = "float", [JJ_STR] = "str", [JJ_LIST] = "list", [JJ_TUPLE] = "tuple",
-        [JJ_DICT] = "dict", [JJ_RANGE] = "range", [JJ_ITER] = "generator", [JJ_VIEW] = "dict view",
-        [JJ_NS] = "Namespace", [JJ_MACRO] = "Macro", [JJ_FUNC] = "function", [JJ_METHOD] = "method",
-        [JJ_LOOP] = "LoopContext", [JJ_CYCLER] = "Cycler", [JJ_JOINER] = "Joiner", [JJ_SLICE] = "slice",
+        [JJ_MISSING] = "missing", [JJ_UNDEF] = "Undefined", [JJ_NONE] = "NoneType",
+        [JJ_BOOL] = "bool",       [JJ_INT] = "int",         [JJ_FLOAT] = "float",
+        [JJ_STR] = "str",         [JJ_LIST] = "list",       [JJ_TUPLE] = "tuple",
+        [JJ_DICT] = "dict",       [JJ_RANGE] = "range",     [JJ_ITER] = "generator",
+        [JJ_VIEW] = "dict view",  [JJ_NS] = "Namespace",    [JJ_MACRO] = "Macro",
+        [JJ_FUNC] = "function",   [JJ_METHOD] = "method",   [JJ_LOOP] = "LoopContext",
+        [JJ_CYCLER] = "Cycler",   [JJ_JOINER] = "Joiner",   [JJ_SELF] = "TemplateReference",
+        [JJ_SLICE] = "slice",
     };
-    if (v.kind == JJ_VIEW) return v.flag == JJ_KEYS ? "dict_keys" : v.flag == JJ_VALUES ? "dict_values" : "dict_items";
+    if (v.kind == JJ_VIEW)
+        return v.flag == JJ_KEYS ? "dict_keys" : v.flag == JJ_VALUES ? "dict_values" : "dict_items";
     if (v.kind == JJ_STR && v.flag) return "Markup";
     return names[v.kind];
 }
@@ -429,7 +434,8 @@ static int order_numbers(jj_val a, jj_val b)
         int r = order_numbers(b, a);
         return r == 2 ? 2 : -r;
     }
-    if (b.kind == JJ_FLOAT) return isnan(a.u.f) || isnan(b.u.f) ? 2 : (a.u.f > b.u.f) - (a.u.f < b.u.f);
+    if (b.kind == JJ_FLOAT)
+        return isnan(a.u.f) || isnan(b.u.f) ? 2 : (a.u.f > b.u.f) - (a.u.f < b.u.f);
     if (isnan(a.u.f)) return 2;
     if (a.u.f >= 0x1p63) return 1;
     if (a.u.f < -0x1p63) return -1;
@@ -459,7 +465,8 @@ static bool equal_lists(jj *it, const jj_list *a, const jj_list *b)
 
 static bool equal_ranges(const jj_range *a, const jj_range *b)
 {
-    return a->n == b->n && (a->n == 0 || (a->start == b->start && (a->n == 1 || a->step == b->step)));
+    return a->n == b->n &&
+           (a->n == 0 || (a->start == b->start && (a->n == 1 || a->step == b->step)));
 }
 
 bool jj_equal(jj *it, jj_val a, jj_val b)
@@ -512,8 +519,8 @@ int jj_order(jj *it, jj_val a, jj_val b, jj_op op)
         jj_val u = a.kind == JJ_UNDEF ? a : b;
         jj_raise(it, "%.*s", (int)u.u.s->len, u.u.s->p);
     } else {
-        jj_raise(it, "'%s' not supported between instances of '%s' and '%s'", ops[op], jj_type_name(a),
-                 jj_type_name(b));
+        jj_raise(it, "'%s' not supported between instances of '%s' and '%s'", ops[op],
+                 jj_type_name(a), jj_type_name(b));
     }
     return 0;
 }
@@ -534,7 +541,8 @@ bool jj_contains(jj *it, jj_val seq, jj_val item)
 {
     if (seq.kind == JJ_STR) {
         if (item.kind != JJ_STR) {
-            jj_raise(it, "'in <string>' requires string as left operand, not %s", jj_type_name(item));
+            jj_raise(it, "'in <string>' requires string as left operand, not %s",
+                     jj_type_name(item));
             return false;
         }
         jj_step(it, seq.u.s->len / 64);
@@ -562,7 +570,8 @@ bool jj_iterable(jj_val v)
 
 jj_cur jj_iter(jj *it, jj_val v)
 {
-    if (v.kind == JJ_LOOP || !jj_iterable(v)) jj_raise(it, "'%s' object is not iterable", jj_type_name(v));
+    if (v.kind == JJ_LOOP || !jj_iterable(v))
+        jj_raise(it, "'%s' object is not iterable", jj_type_name(v));
     return (jj_cur){.v = v};
 }
 
@@ -595,7 +604,7 @@ bool jj_next(jj *it, jj_cur *c, jj_val *out)
         *out = c->v.u.l->v[c->pos++];
         break;
     case JJ_ITER:
-        if (c->v.u.l->pos >= c->v.u.l->n) return false;
+        if (c->v.u.l->pos >= c->v.u.l->n) return jj_gen_next(it, c->v.u.l, out);
         *out = c->v.u.l->v[c->v.u.l->pos++];
         break;
     case JJ_DICT:

@@ -45,9 +45,12 @@ static tk_status parse_tokens(tk_template *t, const jj_toks *toks, tk_err *err)
     struct jj_names names = {.map = tk_map_new(256)};
     jj_parser p = {.a = t->a, .tok = toks->v, .err = err, .names = &names};
     t->root = jj_parse_template(&p);
-    if (p.st == TK_OK && t->root == NULL) p.st = tk_fail(err, TK_NOMEM, "the template needs too much memory");
+    jj_check_names(&p, t->root, false);
+    if (p.st == TK_OK && t->root == NULL)
+        p.st = tk_fail(err, TK_NOMEM, "the template needs too much memory");
     if (p.st == TK_OK && !jj_resolve_scopes(t->a, t->root))
-        p.st = tk_fail(err, TK_NOMEM, "the template needs more than %u bytes", TK_LIMIT_TEMPLATE_MEM_BYTES);
+        p.st = tk_fail(err, TK_NOMEM, "the template needs more than %u bytes",
+                       TK_LIMIT_TEMPLATE_MEM_BYTES);
     tk_map_free(names.map);
     return p.st;
 }
@@ -56,9 +59,10 @@ tk_status tk_template_parse(const char *source, size_t len, tk_template **out, t
 {
     *out = NULL;
     if (len > TK_LIMIT_TEMPLATE_BYTES)
-        return tk_fail(err, TK_BAD_INPUT, "the template has %zu bytes, at most %u are accepted", len,
-                       TK_LIMIT_TEMPLATE_BYTES);
-    if (!tk_utf8_valid(source, len)) return tk_fail(err, TK_BAD_INPUT, "the template is not valid UTF-8");
+        return tk_fail(err, TK_BAD_INPUT, "the template has %zu bytes, at most %u are accepted",
+                       len, TK_LIMIT_TEMPLATE_BYTES);
+    if (!tk_utf8_valid(source, len))
+        return tk_fail(err, TK_BAD_INPUT, "the template is not valid UTF-8");
     tk_template *t = tk_alloc(sizeof *t);
     t->a = tk_arena_new(TK_LIMIT_TEMPLATE_MEM_BYTES);
     jj_toks toks = {0};
@@ -84,7 +88,8 @@ void tk_template_free(tk_template *t)
 
 tk_status tk_template_render(const tk_template *t, const json_t *context, tk_buf *out, tk_err *err)
 {
-    if (!json_is_object(context)) return tk_fail(err, TK_BAD_INPUT, "the template's context is not a JSON object");
+    if (!json_is_object(context))
+        return tk_fail(err, TK_BAD_INPUT, "the template's context is not a JSON object");
     jj *it = tk_alloc(sizeof *it);
     tk_buf text = tk_buf_make(TK_LIMIT_TEMPLATE_OUT_BYTES);
     it->a = tk_arena_new(TK_LIMIT_TEMPLATE_MEM_BYTES);
@@ -96,6 +101,7 @@ tk_status tk_template_render(const tk_template *t, const json_t *context, tk_buf
         it->ctx = ctx.u.d;
         it->root = jj_scope_new(it, t->root->syms, NULL);
         it->scope = it->root;
+        it->blocks = t->root->c;
         if (it->root) jj_exec(it, &t->root->body);
     }
     tk_status st = it->st;

@@ -55,6 +55,7 @@ int tk_cmd_read_line(FILE *from, char **line, size_t *cap, size_t *len, tk_err *
     X(template)                                                                                    \
     X(logits)                                                                                      \
     X(synth)                                                                                       \
+    X(plan)                                                                                        \
     X(version)
 
 #define X(id) extern const tk_cmd tk_cmd_##id;

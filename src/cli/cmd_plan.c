@@ -19,15 +19,26 @@ static const tk_opt opts[] = {
      .arg = "OUT",
      .help = "Write the result as JSON to OUT (- is standard output).",
      .offset = offsetof(options, json)},
+    {.name = "points",
+     .type = TK_OPT_STR,
+     .arg = "FILE",
+     .help = "Measured points as CSV, for validate and fit.",
+     .offset = offsetof(options, points)},
+    {.name = "rows",
+     .type = TK_OPT_FLAG,
+     .help = "Print every row of a validation, not the tables alone.",
+     .offset = offsetof(options, rows)},
     TK_OPT_END};
 
 static tk_status run(int argc, char **argv, tk_err *err);
 
 const tk_cmd tk_cmd_plan = {
     .name = "plan",
-    .synopsis = "plan list [options]",
+    .synopsis = "plan list|validate|fit [options]",
     .summary = "price a model on machines that are not in the room",
-    .details = "list                 the systems and models in the catalogues",
+    .details = "list                 the systems and models in the catalogues\n"
+               "validate             predict every row of --points and compare with its value\n"
+               "fit                  fit the constants to the rows of --points with split \"fit\"",
     .opts = opts,
     .run = run,
 };
@@ -38,6 +49,8 @@ static const struct {
     int n_arg; // after the name
 } subcommands[] = {
     {"list", tk_plan_list, 0},
+    {"validate", tk_plan_validate, 0},
+    {"fit", tk_plan_fit, 0},
 };
 
 static tk_status dispatch(const tk_plan_call *c, const char *name, tk_err *err)

@@ -10,6 +10,8 @@ typedef struct tk_plan_options {
     tk_cmd_common common;
     const char *data;
     const char *json;
+    const char *points;
+    bool rows;
 } tk_plan_options;
 
 // Everything after the subcommand's name.
@@ -20,6 +22,11 @@ typedef struct tk_plan_call {
     int n_arg;
 } tk_plan_call;
 
+// Writes j to path ("-": standard output) and gives it back. path NULL: only gives it back.
+tk_status tk_plan_write_json(json_t *j, const char *path, tk_err *err);
+
+tk_status tk_plan_fit(const tk_plan_call *c, tk_err *err);
+tk_status tk_plan_validate(const tk_plan_call *c, tk_err *err);
 tk_status tk_plan_list(const tk_plan_call *c, tk_err *err);
 
 #endif

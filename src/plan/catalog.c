@@ -318,6 +318,8 @@ static tk_status read_model(const char *dir, const json_t *j, const char *where,
         TK_TRY(shape_of_config(path, m->name, &m->shape, err));
     }
     TK_TRY(read_accepted(j, m, where, err));
+    TK_TRY(number(j, "mlperf_input", "tokens", 1, &m->mlperf_input, where, err));
+    TK_TRY(number(j, "training_batch", "sequences", 1, &m->training_batch, where, err));
     TK_TRY(check_size(j, m, where, err));
     join_sources(j, m->sources);
 done:

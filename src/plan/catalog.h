@@ -52,6 +52,8 @@ typedef struct tk_model_entry {
     char default_precision[16];
     double accepted[TK_MTP_MAX]; // tokens per step at draft depth k; [0] = 0: not measured
     int n_accepted;
+    double training_batch; // sequences, where a published table of runs leaves it out; 0 = none
+    double mlperf_input;   // mean tokens of a prompt in MLPerf's data set for this model; 0 = none
     char sources[256];
     json_t *json;
 } tk_model_entry;

@@ -255,9 +255,11 @@ static void add_experts(const tk_case *c, const sizes *z, const tk_shape_layer *
                          c->prec.expert != TK_PREC_FP4
                      ? v[TK_P_EM_EXPERT_OLD]
                      : 1;
+    double em =
+        v[TK_P_EM_EXPERT] * old * (c->prec.expert == TK_PREC_FP8 ? v[TK_P_EM_EXPERT_FP8] : 1);
     add_op(t, &t->expert, l->n, flop, touched * l->expert / c->at.moe_tp * c->prec.expert_bytes,
            tk_cost_peak(c, c->prec.expert) * v[TK_P_EC_EXPERT] * old,
-           tk_cost_bandwidth(c, c->prec.expert_bytes) * v[TK_P_EM_EXPERT] * old);
+           tk_cost_bandwidth(c, c->prec.expert_bytes) * em);
 }
 
 static void add_comm(const tk_case *c, const sizes *z, const tk_shape_layer *l, tk_cost *t)
@@ -317,9 +319,11 @@ void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out)
         out->s += (c->at.pp - 1) * hop;
     }
     out->host = v[TK_P_T_STEP] * 1e-6 * c->fixed_scale;
-    if (!w->prefill)
-        out->host += v[TK_P_T_SEQ_TRTLLM + (int)c->backend] * 1e-6 * w->n_seq / c->at.pp /
-                     (c->at.dp > 1 ? c->at.dp : 1);
+    if (!w->prefill) { // the host's work per sequence hides half behind the device's: quadrature
+        double host = v[TK_P_T_SEQ_TRTLLM + (int)c->backend] * 1e-6 * w->n_seq / c->at.pp /
+                      (c->at.dp > 1 ? c->at.dp : 1);
+        out->host += sqrt(out->s * out->s + host * host) - out->s;
+    }
     out->s += out->host;
 }
 

@@ -263,9 +263,10 @@ static void expand_floor(const problem *p, const double *x, tk_params *out)
     out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = out->v[TK_P_NET_ALPHA] = v[2];
     out->v[TK_P_AR_LINK] = out->v[TK_P_A2A_LINK] = v[3];
     for (int b = 0; b < TK_BACKEND_COUNT; b++) {
-        out->v[TK_P_T_LAYER_TRTLLM + b] = v[b == TK_BACKEND_TRTLLM || b == TK_BACKEND_MLPERF   ? 4
-                                            : b == TK_BACKEND_VLLM || b == TK_BACKEND_MLENERGY ? 5
-                                                                                               : 6];
+        out->v[TK_P_T_LAYER_TRTLLM + b] =
+            v[b == TK_BACKEND_TRTLLM || b == TK_BACKEND_MLPERF                            ? 4
+              : b == TK_BACKEND_VLLM || b == TK_BACKEND_MLENERGY || b == TK_BACKEND_VLLM0 ? 5
+                                                                                          : 6];
         out->v[TK_P_T_MOE_TRTLLM + b] = v[7];
         out->v[TK_P_MIX_TRTLLM + b] = v[9];
     }
@@ -283,6 +284,7 @@ void tk_params_roofline(tk_params *out)
                                       TK_P_NET_LINK,
                                       TK_P_SOFT_FP8,
                                       TK_P_EM_EXPERT_OLD,
+                                      TK_P_EM_EXPERT_FP8,
                                       TK_P_FIXED_BLACKWELL,
                                       TK_P_GRAPH_OFF,
                                       TK_P_KERNEL_STEP,

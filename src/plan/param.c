@@ -38,11 +38,13 @@ int tk_backend_find(const char *name)
     static const struct {
         const char *word;
         tk_backend b;
-    } words[] = {{"ml.energy", TK_BACKEND_MLENERGY}, {"mlenergy", TK_BACKEND_MLENERGY},
-                 {"mlperf", TK_BACKEND_MLPERF},      {"tensorrt-llm", TK_BACKEND_TRTLLM},
-                 {"trt-llm", TK_BACKEND_TRTLLM},     {"trtllm", TK_BACKEND_TRTLLM},
-                 {"vllm", TK_BACKEND_VLLM},          {"sglang", TK_BACKEND_SGLANG},
-                 {"chitu", TK_BACKEND_CHITU},        {"in-house", TK_BACKEND_SGLANG}};
+    } words[] = {{"vllm 0.7", TK_BACKEND_VLLM0},      {"vllm 0.6", TK_BACKEND_VLLM0},
+                 {"vllm0", TK_BACKEND_VLLM0},         {"ml.energy", TK_BACKEND_MLENERGY},
+                 {"mlenergy", TK_BACKEND_MLENERGY},   {"mlperf", TK_BACKEND_MLPERF},
+                 {"tensorrt-llm", TK_BACKEND_TRTLLM}, {"trt-llm", TK_BACKEND_TRTLLM},
+                 {"trtllm", TK_BACKEND_TRTLLM},       {"vllm", TK_BACKEND_VLLM},
+                 {"sglang", TK_BACKEND_SGLANG},       {"chitu", TK_BACKEND_CHITU},
+                 {"in-house", TK_BACKEND_SGLANG}};
     char low[128];
     size_t n = 0;
     for (; name[n] && n + 1 < sizeof low; n++) low[n] = (char)tolower((unsigned char)name[n]);

@@ -15,7 +15,8 @@
     X(SGLANG, "sglang")                                                                            \
     X(MLPERF, "mlperf")                                                                            \
     X(MLENERGY, "mlenergy")                                                                        \
-    X(CHITU, "chitu")
+    X(CHITU, "chitu")                                                                              \
+    X(VLLM0, "vllm0") /* the engine before V1, vLLM 0.7 and older */
 
 typedef enum tk_backend {
 #define X(id, name) TK_BACKEND_##id,
@@ -30,14 +31,15 @@ int tk_backend_find(const char *name);
 // What a constant is fitted from: serving speed, first tokens, training, power.
 typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_ENERGY } tk_stage;
 
-// The six constants of a backend follow each other in TK_BACKEND_MAP's order.
-#define TK_PARAM_PER_BACKEND(X, ID, name, unit, stage, log, a, b, c, d, e, f, sigma, from)         \
+// The seven constants of a backend follow each other in TK_BACKEND_MAP's order.
+#define TK_PARAM_PER_BACKEND(X, ID, name, unit, stage, log, a, b, c, d, e, f, g, sigma, from)      \
     X(ID##_TRTLLM, name "_trtllm", unit, stage, log, a, sigma, from)                               \
     X(ID##_VLLM, name "_vllm", unit, stage, log, b, sigma, from)                                   \
     X(ID##_SGLANG, name "_sglang", unit, stage, log, c, sigma, from)                               \
     X(ID##_MLPERF, name "_mlperf", unit, stage, log, d, sigma, from)                               \
     X(ID##_MLENERGY, name "_mlenergy", unit, stage, log, e, sigma, from)                           \
-    X(ID##_CHITU, name "_chitu", unit, stage, log, f, sigma, from)
+    X(ID##_CHITU, name "_chitu", unit, stage, log, f, sigma, from)                                 \
+    X(ID##_VLLM0, name "_vllm0", unit, stage, log, g, sigma, from)
 
 #define TK_FROM_GEMM "measured GEMM tables of aiconfigurator, note section 1.4, 2026-08"
 #define TK_FROM_FIXED "fixed time per layer fitted on 2,665 rows, note finding 2, 2026-08"
@@ -58,6 +60,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(EM_FP8, "em_fp8", "x bf16", SERVE, 1, .95, .10, TK_FROM_GEMM)                                \
     X(EM_FP4, "em_fp4", "x bf16", SERVE, 1, .80, .15, TK_FROM_GEMM)                                \
     X(EM_EXPERT, "em_expert", "x dense", SERVE, 1, .80, .25, TK_FROM_GUESS)                        \
+    X(EM_EXPERT_FP8, "em_expert_fp8", "x bf16 experts", SERVE, 1, .80, .25, TK_FROM_GUESS)         \
     X(EM_KV, "em_kv", "of HBM peak", SERVE, 1, .70, .25, TK_FROM_GUESS)                            \
     X(EM_KV_MLA, "em_kv_mla", "of HBM peak", SERVE, 1, .50, .35, TK_FROM_GUESS)                    \
     X(EC_AMPERE, "ec_ampere", "of dense peak", SERVE, 1, .73, .10, TK_FROM_GEMM)                   \
@@ -76,12 +79,12 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(NET_LINK, "network_link", "of NIC rate", SERVE, 1, .80, .20, TK_FROM_DEEPEP)                 \
     X(IMBALANCE, "imbalance", "x mean per ln(EP)", SERVE, 1, .12, .50, TK_FROM_GUESS)              \
     TK_PARAM_PER_BACKEND(X, T_LAYER, "layer", "us per layer", SERVE, 1, 45, 70, 96, 40, 70, 90,    \
-                         .25, TK_FROM_FIXED)                                                       \
+                         150, .20, TK_FROM_FIXED)                                                  \
     TK_PARAM_PER_BACKEND(X, T_MOE, "moe_layer", "us more per MoE layer", SERVE, 1, 15, 25, 25, 15, \
-                         50, 40, .50, TK_FROM_GUESS)                                               \
-    TK_PARAM_PER_BACKEND(X, T_SEQ, "sequence", "us per sequence and step", SERVE, 1, 8, 20, 20, 4, \
-                         20, 50, .60, TK_FROM_GUESS)                                               \
-    TK_PARAM_PER_BACKEND(X, MIX, "prefill_mix", "x prefill time", SERVE, 1, 1, 1, 1, .9, 1, 1,     \
+                         50, 40, 100, .40, TK_FROM_GUESS)                                          \
+    TK_PARAM_PER_BACKEND(X, T_SEQ, "sequence", "us per sequence and step", SERVE, 1, 15, 40, 40,   \
+                         10, 60, 60, 60, .60, TK_FROM_GUESS)                                       \
+    TK_PARAM_PER_BACKEND(X, MIX, "prefill_mix", "x prefill time", SERVE, 1, 1, 1, 1, .9, 1, 1, 1,  \
                          .20, TK_FROM_GUESS)                                                       \
     X(GEMM_EXP, "products_exponent", "of a layer's products over 7", SERVE, 0, .7, .20,            \
       TK_FROM_GUESS)                                                                               \
@@ -103,9 +106,9 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(P99_TTFT, "p99_ttft_of_limit", "x limit", SERVE, 1, .35, .50, TK_FROM_GUESS)                 \
     X(SERVER_LOAD, "server_load", "of offline rate", SERVE, 1, .92, .06, TK_FROM_GUESS)            \
     TK_PARAM_PER_BACKEND(X, FIRST, "first_token", "ms per 500 products", TTFT, 1, 40, 30, 60, 30,  \
-                         30, 100, .60, TK_FROM_GUESS)                                              \
+                         30, 100, 100, .60, TK_FROM_GUESS)                                         \
     TK_PARAM_PER_BACKEND(X, BURST, "burst", "x prefill time of all users", TTFT, 1, .10, .07, .07, \
-                         .07, .07, .1, .50, TK_FROM_GUESS)                                         \
+                         .07, .07, .1, .1, .50, TK_FROM_GUESS)                                     \
     X(PREFILL_SLOW, "prefill_alone", "x prefill time", TTFT, 1, 1.2, .30, TK_FROM_GUESS)           \
     X(DISAGG_FIRST, "disagg_first_token", "ms", TTFT, 1, 100, .60, TK_FROM_GUESS)                  \
     X(DISAGG_BURST, "disagg_burst", "x prefill time of all users", TTFT, 1, .10, .50,              \

@@ -56,7 +56,7 @@ static void read_words(const tk_ask *a, tk_layout *l, const tk_shape *s, int n_a
     // latent caches cannot be cut by heads, so under load these models run attention data parallel wherever
     // their experts are spread, whatever the table says
     bool loaded = s->mla && l->ep > 1 && l->dp <= 1 && users >= 16.0 * n_accel;
-    bool wide = l->tp > 1 && (!heads_divide(s, l->tp) || (s->mla && l->tp > 16) || loaded);
+    bool wide = s->mla && l->tp > 1 && (!heads_divide(s, l->tp) || l->tp > 16 || loaded);
     if (wide) {
         l->dp = l->tp * (l->dp > 1 ? l->dp : 1);
         l->tp = 1;
@@ -289,7 +289,8 @@ static tk_status closed_loop(const tk_ask *a, tk_serve_in *in, tk_err *err)
         a->out->cls = drafts_unstated(a) ? TK_CLASS_TPOT_R1
                       : in->disagg       ? TK_CLASS_TPOT_DISAGG
                                          : TK_CLASS_TPOT;
-        a->out->value = o.tpot_s * 1e3;
+        bool gap = strncmp(a->row->f[TK_COL_METRIC], "itl_median", 10) == 0;
+        a->out->value = 1e3 * (gap ? o.itl_median_s : o.tpot_s);
     }
     return TK_OK;
 }

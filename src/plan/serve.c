@@ -136,6 +136,10 @@ tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
         return tk_fail(err, TK_FAILED, "one user alone takes %.1f ms per token, the limit is %.1f",
                        o->tpot_s * 1e3, in->tpot_limit_s * 1e3);
     o->prompt = full;
+    // prompts arrive b/osl to a step, Poisson: below ln 2 the median step has none
+    double mix = s.prompt_s * in->decode.k->v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
+    double arrivals = in->disagg ? 0 : o->running / in->osl;
+    o->itl_median_s = o->tpot_s - mix * fmin(arrivals, 0.693);
     o->prefill_s = alone.s;
     o->req_per_s = o->running * in->n_decode / (in->osl * o->tpot_s);
     o->out_tok_per_s = o->req_per_s * in->osl;

@@ -30,6 +30,8 @@ typedef struct tk_serve_out {
     double users;    // those and the waiting, all replicas
     double capacity; // sequences that the cache of one replica holds
     double tpot_s, ttft_s, prefill_s, wait_s;
+    double
+        itl_median_s; // of the gaps between tokens: most steps carry no prompt, so it is below TPOT
     double req_per_s, out_tok_per_s; // all replicas
     tk_cost step, prompt;            // of one replica: a decode step, the prefill of one request
     double n_accel;

@@ -35,6 +35,7 @@ bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, doubl
                      .accepted = mtp > 0 ? in->model->accepted[mtp] : 0};
     tk_serve_out *o = &out->serve;
     if (tk_serve(&s, o, NULL) != TK_OK || o->running < 0.98 * batch) return false;
+    if (in->cache_used > 0 && batch > o->capacity * in->cache_used) return false;
     tk_energy_serving(&s, o, &out->power);
     out->tok_s_user = 1 / o->tpot_s;
     out->tok_s_accel = o->out_tok_per_s / ranks;
@@ -106,7 +107,8 @@ static void try_layout(const tk_search_in *in, int ranks, int tp, int pp, int ep
     tk_layout l = {.tp = tp, .pp = pp, .dp = ranks / tp / pp, .ep = ep, .cp = 1};
     if (tk_layout_complete(&l, &in->model->shape, ranks, NULL) != TK_OK) return;
     if (l.tp != tp || l.ep != ep) return; // completed into another one: tried by its own numbers
-    int k_max = in->model->n_accepted > 3 ? 3 : in->model->n_accepted - 1;
+    if (in->tp_only && (l.dp > 1 || l.ep > 1)) return;
+    int k_max = in->no_drafts ? 0 : in->model->n_accepted > 3 ? 3 : in->model->n_accepted - 1;
     for (int k = 0; k <= (k_max > 0 ? k_max : 0); k++) try_batches(in, &l, k, out);
 }
 

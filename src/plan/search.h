@@ -23,6 +23,10 @@ typedef struct tk_search_in {
     int n_accel;            // to use at most
     double usd_per_accel_h; // 0 = unknown: dollars are left out
     tk_qos qos;
+    // what attribution switches off; all false/0 = everything allowed
+    bool tp_only; // no data-parallel attention, no expert parallelism
+    bool no_drafts;
+    double cache_used; // share of the cache that holds tokens: below 1 without paging; 0 = 1
 } tk_search_in;
 
 typedef struct tk_option {

@@ -284,6 +284,7 @@ void tk_params_roofline(tk_params *out)
                                       TK_P_NET_LINK,
                                       TK_P_SOFT_FP8,
                                       TK_P_EM_EXPERT_OLD,
+                                      TK_P_MTP_VANILLA,
                                       TK_P_EM_EXPERT_FP8,
                                       TK_P_FIXED_BLACKWELL,
                                       TK_P_GRAPH_OFF,

@@ -101,6 +101,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(MTP_POOLS_SGLANG, "mtp_unstated_sglang_pools", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)  \
     X(KERNEL_STEP, "kernel_step", "x fixed time per tuned kernel", SERVE, 1, .94, .03,             \
       "mean log share of 13 steps, note finding 6, 2025-05")                                       \
+    X(MTP_VANILLA, "mtp_vanilla", "x accepted", SERVE, 1, .92, .08, TK_FROM_GUESS)                 \
     X(CAP_EXP, "power_cap_exponent", "", SERVE, 0, .40, .15, TK_FROM_GUESS)                        \
     X(P99_TPOT, "p99_tpot_of_limit", "x limit", SERVE, 1, .85, .15, TK_FROM_GUESS)                 \
     X(P99_TTFT, "p99_ttft_of_limit", "x limit", SERVE, 1, .35, .50, TK_FROM_GUESS)                 \

@@ -168,7 +168,10 @@ static void read_ablation(const tk_ask *a, tk_serve_in *in)
     in->decode.fixed_scale *= pow(a->p->k->v[TK_P_KERNEL_STEP], kernels - 9);
     if (step >= 5 && m->n_accepted > 3) {
         in->mtp = 3;
-        in->accepted = m->accepted[3] * (step >= 17 ? 1.08 : 1); // relaxed acceptance
+        // one module drafting for all depths accepts less before step 10; relaxed acceptance more at 17
+        in->accepted = m->accepted[3] * (step < 10    ? a->p->k->v[TK_P_MTP_VANILLA]
+                                         : step >= 17 ? 1.08
+                                                      : 1);
     } else {
         in->mtp = 0;
     }

@@ -62,7 +62,7 @@ tk_status tk_plan_case_of(const tk_plan_call *c, const char *model, const char *
                           const tk_constants *k, tk_search_in *in, tk_err *err)
 {
     const tk_plan_options *o = c->o;
-    *in = (tk_search_in){.k = &k->k, .year = o->year};
+    *in = (tk_search_in){.k = &k->k, .fx = &k->fx, .year = o->year};
     tk_status st;
     if (system == NULL) {
         st = tk_fail(err, TK_USAGE, "--system is needed; `tokamak plan list` names them");
@@ -74,6 +74,7 @@ tk_status tk_plan_case_of(const tk_plan_call *c, const char *model, const char *
     TK_TRY(read_qos(o, &in->qos, err));
     const char *word = o->precision ? o->precision : in->model->default_precision;
     TK_TRY(tk_precision_parse(word, &in->model->shape, in->hw, in->backend, &in->prec, err));
+    in->precision = word;
     in->n_accel = o->n_accel > 0 ? (int)o->n_accel : in->hw->n_accel;
     in->usd_per_accel_h = o->usd_per_h > 0 ? o->usd_per_h : in->hw->usd_per_h[1];
 done:

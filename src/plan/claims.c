@@ -147,7 +147,7 @@ static double predict_row(const claimer *w, const char *row)
     tk_prediction p = {.value = NAN};
     int n = snprintf(text, sizeof text, "%s%s\n", head, row);
     if (tk_points_read(text, (size_t)n, "claim", &pts, NULL) != TK_OK) return NAN;
-    tk_predictor with = {w->c, &w->k->k};
+    tk_predictor with = {w->c, &w->k->k, &w->k->fx};
     if (pts.n == 1) tk_predict(&with, &pts.p[0], &p);
     tk_points_free(&pts);
     return p.value;

@@ -44,13 +44,21 @@ static void write_constants(FILE *f, const tk_constants *k)
     fputs(" ],\n", f);
 }
 
+static json_t *effects(const tk_effects *fx)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < fx->n; i++) json_object_set_new(o, fx->e[i].key, json_real(fx->e[i].v));
+    return o;
+}
+
 static void write_folds(FILE *f, const tk_constants *k)
 {
     fputs(" \"folds\": [\n", f);
     for (int i = 0; i < k->n_fold; i++)
         line(f,
-             json_pack("{s:s, s:s, s:o, s:o}", "without", tk_fold_name(k->fold[i].kind), "name",
-                       k->fold[i].name, "values", numbers(k->fold[i].k.v, TK_P_COUNT), "floor",
+             json_pack("{s:s, s:s, s:o, s:o, s:o}", "without", tk_fold_name(k->fold[i].kind),
+                       "name", k->fold[i].name, "effects", effects(&k->fold[i].fx), "values",
+                       numbers(k->fold[i].k.v, TK_P_COUNT), "floor",
                        numbers(k->fold[i].floor, TK_FLOOR_N)),
              i == k->n_fold - 1);
     fputs(" ],\n", f);
@@ -89,6 +97,8 @@ tk_status tk_constants_save(const tk_constants *k, const char *path, tk_err *err
     write_constants(f, k);
     fputs(" \"floor\":\n", f);
     line(f, numbers(k->floor, TK_FLOOR_N), false);
+    fputs(" \"effects\":\n", f);
+    line(f, effects(&k->fx), false);
     write_folds(f, k);
     write_intervals(f, k);
     write_seen(f, k);
@@ -155,6 +165,22 @@ static const char *tier_at(int i)
     return tk_tier_name((tk_tier)i);
 }
 
+static tk_status read_effects(const json_t *o, tk_effects *fx, const char *where, tk_err *err)
+{
+    const char *key;
+    json_t *v;
+    fx->n = 0;
+    json_object_foreach((json_t *)o, key, v)
+    {
+        double x = json_number_value(v);
+        if (fx->n == TK_EFFECT_MAX || strlen(key) >= TK_EFFECT_KEY || !(fabs(x) < 5))
+            return tk_fail(err, TK_BAD_INPUT, "%s: effect \"%.90s\" is %g", where, key, x);
+        snprintf(fx->e[fx->n].key, TK_EFFECT_KEY, "%s", key);
+        fx->e[fx->n++].v = x;
+    }
+    return TK_OK;
+}
+
 static tk_status read_folds(const json_t *j, tk_constants *k, const char *where, tk_err *err)
 {
     const json_t *list = tk_json_get(j, "folds");
@@ -170,6 +196,7 @@ static tk_status read_folds(const json_t *j, tk_constants *k, const char *where,
         tk_status st = read_list(tk_json_get(f, "values"), to->k.v, TK_P_COUNT, false, where, err);
         if (st == TK_OK)
             st = read_list(tk_json_get(f, "floor"), to->floor, TK_FLOOR_N, true, where, err);
+        if (st == TK_OK) st = read_effects(tk_json_get(f, "effects"), &to->fx, where, err);
         if (st != TK_OK) return st;
         k->n_fold++;
     }
@@ -224,6 +251,7 @@ tk_status tk_constants_load(const tk_catalog *c, tk_constants **out, tk_err *err
     TK_TRY(tk_json_parse_unique(text, len, path, &j, err));
     TK_TRY(read_constants(j, k, path, err));
     TK_TRY(read_list(tk_json_get(j, "floor"), k->floor, TK_FLOOR_N, true, path, err));
+    TK_TRY(read_effects(tk_json_get(j, "effects"), &k->fx, path, err));
     TK_TRY(read_folds(j, k, path, err));
     TK_TRY(read_intervals(j, k, path, err));
     read_seen(j, k);

@@ -32,6 +32,7 @@ typedef struct tk_fold {
     tk_fold_kind kind;
     char name[64]; // "0".."4", an accelerator, a model
     tk_params k;
+    tk_effects fx;
     double floor[TK_FLOOR_N];
 } tk_fold;
 
@@ -43,6 +44,7 @@ typedef struct tk_interval {
 
 typedef struct tk_constants {
     tk_params k;
+    tk_effects fx;
     double floor[TK_FLOOR_N];
     tk_fold fold[TK_FOLD_MAX];
     int n_fold;

@@ -52,12 +52,51 @@ static void list_folds(const tk_fit_rows *r, tk_constants *c)
     for (int i = 0; i < c->n_seen_model; i++) add_fold(c, TK_FOLD_MODEL, c->seen_model[i]);
 }
 
+// Classes whose residuals are of the time per token, and the sign with which.
+static double time_sign(tk_class c)
+{
+    switch (c) {
+    case TK_CLASS_TPOT:
+    case TK_CLASS_TPOT_DISAGG:
+    case TK_CLASS_TPOT_R1: return 1;
+    case TK_CLASS_RATE:
+    case TK_CLASS_LATENCY: return -1;
+    default: return 0;
+    }
+}
+
+static void fit_effects(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
+                        const tk_params *k, tk_effects *fx)
+{
+    char(*key)[TK_EFFECT_GROUPS][TK_EFFECT_KEY] = tk_alloc((size_t)r->n * sizeof *key + 1);
+    double *e = tk_alloc((size_t)r->n * sizeof *e + 1);
+    tk_predictor with = {base->catalog, k, NULL};
+    int n = 0;
+    for (int i = 0; i < r->n; i++) {
+        const tk_point *row = &r->pts->p[r->at[i]];
+        double sign = time_sign(r->first[i].cls);
+        if (sign == 0 || (without && tk_fold_holds(without, row, &r->first[i]))) continue;
+        tk_prediction p = r->first[i];
+        tk_predict_again(&with, row, &p);
+        if (p.refused[0]) continue;
+        tk_predict_keys(row, &p, key[n]);
+        e[n++] = sign * log(r->pts->value[r->at[i]] / p.value);
+    }
+    tk_effects_fit(n, key, e, fx);
+    tk_free(key);
+    tk_free(e);
+}
+
 static void fit_all(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
-                    tk_params *k)
+                    tk_params *k, tk_effects *fx)
 {
     tk_params_prior(k);
-    for (int s = TK_STAGE_SERVE; s <= TK_STAGE_ENERGY; s++)
-        tk_fit_stage(base, r, without, (tk_stage)s, k);
+    tk_predictor with = {base->catalog, base->k, NULL};
+    tk_fit_stage(&with, r, without, TK_STAGE_SERVE, k);
+    fit_effects(base, r, without, k, fx);
+    with.fx = fx;
+    for (int s = TK_STAGE_TTFT; s <= TK_STAGE_ENERGY; s++)
+        tk_fit_stage(&with, r, without, (tk_stage)s, k);
 }
 
 // ---- intervals
@@ -84,7 +123,7 @@ static int held_out(const tk_catalog *cat, const tk_constants *c, const tk_fit_r
     int n = 0;
     for (int f = 0; f < c->n_fold; f++) {
         if (c->fold[f].kind != kind) continue;
-        tk_predictor with = {(tk_catalog *)cat, &c->fold[f].k};
+        tk_predictor with = {(tk_catalog *)cat, &c->fold[f].k, &c->fold[f].fx};
         for (int i = 0; i < r->n; i++) {
             const tk_point *row = &r->pts->p[r->at[i]];
             if (r->first[i].cls != cls || !tk_fold_holds(&c->fold[f], row, &r->first[i])) continue;
@@ -161,7 +200,7 @@ tk_status tk_fit(tk_catalog *cat, const tk_points *pts, const char *from, const 
     tk_constants *c = tk_alloc(sizeof *c);
     tk_params prior;
     tk_params_prior(&prior);
-    tk_predictor base = {cat, &prior};
+    tk_predictor base = {cat, &prior, NULL};
     tk_fit_rows r;
     gather(&base, pts, &r);
     tk_status st = TK_OK;
@@ -175,11 +214,11 @@ tk_status tk_fit(tk_catalog *cat, const tk_points *pts, const char *from, const 
     c->n_row = r.n;
     list_folds(&r, c);
     if (progress) progress("all rows");
-    fit_all(&base, &r, NULL, &c->k);
+    fit_all(&base, &r, NULL, &c->k, &c->fx);
     tk_fit_floor(&base, &r, NULL, c->floor);
     for (int f = 0; f < c->n_fold; f++) {
         if (progress) progress(c->fold[f].name);
-        fit_all(&base, &r, &c->fold[f], &c->fold[f].k);
+        fit_all(&base, &r, &c->fold[f], &c->fold[f].k, &c->fold[f].fx);
         tk_fit_floor(&base, &r, &c->fold[f], c->fold[f].floor);
     }
     set_intervals(cat, c, &r);

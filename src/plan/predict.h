@@ -4,6 +4,7 @@
 #ifndef TK_PLAN_PREDICT_H
 #define TK_PLAN_PREDICT_H
 
+#include "plan/effects.h"
 #include "plan/param.h"
 #include "plan/points.h"
 #include "plan/serve.h"
@@ -51,6 +52,7 @@ const char *tk_class_name(tk_class c);
 typedef struct tk_predictor {
     tk_catalog *catalog;
     const tk_params *k;
+    const tk_effects *fx; // NULL: none
 } tk_predictor;
 
 typedef struct tk_prediction {
@@ -75,6 +77,9 @@ typedef struct tk_ask {
 tk_status tk_predict_serving(const tk_ask *a, tk_err *err);
 tk_status tk_predict_training(const tk_ask *a, tk_err *err);
 tk_status tk_predict_energy(const tk_ask *a, tk_err *err);
+// The groups of a serving row (plan/effects.h).
+void tk_predict_keys(const tk_point *row, const tk_prediction *p,
+                     char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY]);
 // The serving case behind a row, for energy.
 tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err);
 

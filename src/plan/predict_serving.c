@@ -242,6 +242,15 @@ static double unstated_scale(const tk_ask *a, bool pools)
     }
 }
 
+void tk_predict_keys(const tk_point *row, const tk_prediction *p,
+                     char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY])
+{
+    const char *backend = is_mlperf(row)    ? tk_backend_name(TK_BACKEND_MLPERF)
+                          : p->backend >= 0 ? tk_backend_name((tk_backend)p->backend)
+                                            : "none";
+    tk_effects_keys(backend, p->hw, p->model->name, row->f[TK_COL_PRECISION], row->disagg, key);
+}
+
 tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
 {
     const tk_point *r = a->row;
@@ -270,6 +279,11 @@ tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
     else if (is_mlperf(r))
         in->max_batch = 2048;
     in->step_scale = unstated_scale(a, r->disagg);
+    if (a->p->fx && a->p->fx->n > 0) {
+        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
+        tk_predict_keys(r, a->out, key);
+        in->time_scale = tk_effects_scale(a->p->fx, key);
+    }
     TK_TRY(read_drafts(a, in, err));
     read_ablation(a, in);
 done:

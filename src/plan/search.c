@@ -33,6 +33,12 @@ bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, doubl
                      .users = batch,
                      .mtp = mtp,
                      .accepted = mtp > 0 ? in->model->accepted[mtp] : 0};
+    if (in->fx) {
+        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
+        tk_effects_keys(tk_backend_name(in->backend), in->hw, in->model->name,
+                        in->precision ? in->precision : "", false, key);
+        s.time_scale = tk_effects_scale(in->fx, key);
+    }
     tk_serve_out *o = &out->serve;
     if (tk_serve(&s, o, NULL) != TK_OK || o->running < 0.98 * batch) return false;
     if (in->cache_used > 0 && batch > o->capacity * in->cache_used) return false;

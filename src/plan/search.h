@@ -5,6 +5,7 @@
 #ifndef TK_PLAN_SEARCH_H
 #define TK_PLAN_SEARCH_H
 
+#include "plan/effects.h"
 #include "plan/energy.h"
 
 typedef struct tk_qos {
@@ -17,6 +18,8 @@ typedef struct tk_search_in {
     const tk_hw *hw;
     const tk_model_entry *model;
     const tk_params *k;
+    const tk_effects *fx;  // NULL: none
+    const char *precision; // the word of prec, for fx
     tk_backend backend;
     tk_precision prec;
     double year;

@@ -21,7 +21,7 @@ static double tpot_of(const tk_serve_in *in, double b, double prompt_s, tk_cost 
     double s = step->s * (1 + v[TK_P_MTP_DRAFT] * in->mtp) / tau;
     if (in->step_scale > 0) s *= in->step_scale;
     if (!in->disagg) s += b / in->osl * prompt_s * v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
-    return s;
+    return in->time_scale > 0 ? s * in->time_scale : s;
 }
 
 // Tokens that a running sequence keeps in the cache: engines that never evict
@@ -139,6 +139,7 @@ tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
     // prompts arrive b/osl to a step, Poisson: below ln 2 the median step has none
     double mix = s.prompt_s * in->decode.k->v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
     double arrivals = in->disagg ? 0 : o->running / in->osl;
+    if (in->time_scale > 0) mix *= in->time_scale;
     o->itl_median_s = o->tpot_s - mix * fmin(arrivals, 0.693);
     o->prefill_s = alone.s;
     o->req_per_s = o->running * in->n_decode / (in->osl * o->tpot_s);

@@ -65,10 +65,10 @@ typedef struct trial {
     int fold;
 } trial;
 
-static double error_with(tk_catalog *c, const tk_params *k, const tk_point *row,
-                         const tk_prediction *first, double value)
+static double error_with(tk_catalog *c, const tk_params *k, const tk_effects *fx,
+                         const tk_point *row, const tk_prediction *first, double value)
 {
-    tk_predictor with = {c, k};
+    tk_predictor with = {c, k, fx};
     tk_prediction p = *first;
     tk_predict_again(&with, row, &p);
     return p.refused[0] ? NAN : p.value / value - 1;
@@ -90,9 +90,9 @@ static int gather(const tk_validation *v, tk_fold_kind kind, tk_class cls, trial
                 continue;
             const tk_point *row = &v->pts->p[i];
             double value = v->pts->value[i];
-            trial t = {error_with(v->catalog, &fold->k, row, &r->p, value),
-                       error_with(v->catalog, &floor, row, &r->p, value),
-                       error_with(v->catalog, &roofline, row, &r->p, value), f};
+            trial t = {error_with(v->catalog, &fold->k, &fold->fx, row, &r->p, value),
+                       error_with(v->catalog, &floor, NULL, row, &r->p, value),
+                       error_with(v->catalog, &roofline, NULL, row, &r->p, value), f};
             if (isfinite(t.model)) out[n++] = t;
         }
     }
@@ -153,7 +153,7 @@ tk_score tk_validation_fold(const tk_validation *v, const tk_fold *f, bool tpot_
         if (!r->fitted || r->p.refused[0] || !isfinite(v->pts->value[i])) continue;
         if (tpot_only && r->p.cls != TK_CLASS_TPOT && r->p.cls != TK_CLASS_TPOT_DISAGG) continue;
         if (!tk_fold_holds(f, &v->pts->p[i], &r->p)) continue;
-        double x = error_with(v->catalog, &f->k, &v->pts->p[i], &r->p, v->pts->value[i]);
+        double x = error_with(v->catalog, &f->k, &f->fx, &v->pts->p[i], &r->p, v->pts->value[i]);
         if (isfinite(x)) e[n++] = x;
     }
     tk_score s = tk_score_of(e, NULL, n);
@@ -170,7 +170,7 @@ tk_validation *tk_validate(tk_catalog *c, const tk_constants *k, const tk_points
     v->k = k;
     v->pts = pts;
     v->row = tk_alloc((size_t)pts->n * sizeof *v->row + 1);
-    tk_predictor p = {c, &k->k};
+    tk_predictor p = {c, &k->k, &k->fx};
     for (int i = 0; i < pts->n; i++) {
         tk_verdict *r = &v->row[i];
         r->error = NAN;

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     tk_points pts;
     if (tk_points_read((const char *)data, size, "input", &pts, NULL) != TK_OK) return 0;
-    tk_predictor p = {catalog, &params};
+    tk_predictor p = {catalog, &params, NULL};
     for (int i = 0; i < pts.n; i++) {
         tk_prediction out;
         tk_predict(&p, &pts.p[i], &out);

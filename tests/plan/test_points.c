@@ -122,7 +122,7 @@ static void what_is_not_understood_is_refused_with_the_reason(void **state)
          "does not divide 7"},
         {",inference,tpot_mean,llama-3.1-70b,H100,8,fp8,vllm,TP8,1024,1024,4,1", "has no id"},
     };
-    tk_predictor p = {catalog, &constants->k};
+    tk_predictor p = {catalog, &constants->k, &constants->fx};
     for (size_t i = 0; i < TK_COUNT(rows); i++) {
         char text[512];
         snprintf(text, sizeof text, "%s%s\n", HEAD, rows[i].row);

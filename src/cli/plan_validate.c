@@ -25,18 +25,22 @@ tk_status tk_plan_write_json(json_t *j, const char *path, tk_err *err)
     return st;
 }
 
+// The points asked for, else those that came with the constants. Free with tk_free.
+static char *points_path(const tk_plan_call *c)
+{
+    return c->o->points ? tk_strdup(c->o->points)
+                        : tk_file_join(tk_catalog_dir(c->catalog), "plan/published-points.csv");
+}
+
 tk_status tk_plan_validate(const tk_plan_call *c, tk_err *err)
 {
     tk_constants *k = NULL;
     tk_points pts = {0};
     tk_validation *v = NULL;
+    char *path = points_path(c);
     tk_status st;
-    if (c->o->points == NULL) {
-        st = tk_fail(err, TK_USAGE, "plan validate needs --points FILE.csv");
-        goto done;
-    }
     TK_TRY(tk_constants_load(c->catalog, &k, err));
-    TK_TRY(tk_points_load(c->o->points, &pts, err));
+    TK_TRY(tk_points_load(path, &pts, err));
     v = tk_validate(c->catalog, k, &pts);
     if (c->o->json) TK_TRY(tk_plan_write_json(tk_validation_json(v), c->o->json, err));
     if (c->o->json == NULL || strcmp(c->o->json, "-") != 0)
@@ -44,6 +48,7 @@ tk_status tk_plan_validate(const tk_plan_call *c, tk_err *err)
 done:
     tk_validation_free(v);
     tk_points_free(&pts);
+    tk_free(path);
     tk_free(k);
     return st;
 }
@@ -68,16 +73,12 @@ tk_status tk_plan_fit(const tk_plan_call *c, tk_err *err)
 {
     tk_constants *k = NULL;
     tk_points pts = {0};
-    char date[16], *path = NULL;
+    char date[16], *path = NULL, *from = points_path(c);
     tk_status st;
-    if (c->o->points == NULL) {
-        st = tk_fail(err, TK_USAGE, "plan fit needs --points FILE.csv");
-        goto done;
-    }
-    TK_TRY(tk_points_load(c->o->points, &pts, err));
+    TK_TRY(tk_points_load(from, &pts, err));
     newest(&pts, date);
-    const char *name = strrchr(c->o->points, '/');
-    TK_TRY(tk_fit(c->catalog, &pts, name ? name + 1 : c->o->points, date, tell, &k, err));
+    const char *name = strrchr(from, '/');
+    TK_TRY(tk_fit(c->catalog, &pts, name ? name + 1 : from, date, tell, &k, err));
     path = c->o->json ? tk_strdup(c->o->json)
                       : tk_file_join(tk_catalog_dir(c->catalog), "plan/constants.json");
     TK_TRY(tk_constants_save(k, path, err));
@@ -85,6 +86,7 @@ tk_status tk_plan_fit(const tk_plan_call *c, tk_err *err)
 done:
     tk_points_free(&pts);
     tk_free(path);
+    tk_free(from);
     tk_free(k);
     return st;
 }

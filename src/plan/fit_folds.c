@@ -52,10 +52,15 @@ static void list_folds(const tk_fit_rows *r, tk_constants *c)
     for (int i = 0; i < c->n_seen_model; i++) add_fold(c, TK_FOLD_MODEL, c->seen_model[i]);
 }
 
-// Classes whose residuals are of the time per token, and the sign with which.
-static double time_sign(tk_class c)
+// Classes whose residuals are of a time per token, and the sign with which.
+static double time_sign(const tk_point *row, tk_class c, bool training)
 {
+    if (training != (c == TK_CLASS_TRAIN || c == TK_CLASS_TRAIN_MOE || c == TK_CLASS_TRAIN_TIME))
+        return 0;
     switch (c) {
+    case TK_CLASS_TRAIN:
+    case TK_CLASS_TRAIN_MOE: return strcmp(row->f[TK_COL_METRIC], "iteration_time") == 0 ? 1 : -1;
+    case TK_CLASS_TRAIN_TIME: return 1;
     case TK_CLASS_TPOT:
     case TK_CLASS_TPOT_DISAGG:
     case TK_CLASS_TPOT_R1: return 1;
@@ -66,15 +71,16 @@ static double time_sign(tk_class c)
 }
 
 static void fit_effects(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
-                        const tk_params *k, tk_effects *fx)
+                        const tk_params *k, bool training, tk_effects *fx)
 {
+    tk_effects own = {.n = 0};
     char(*key)[TK_EFFECT_GROUPS][TK_EFFECT_KEY] = tk_alloc((size_t)r->n * sizeof *key + 1);
     double *e = tk_alloc((size_t)r->n * sizeof *e + 1);
     tk_predictor with = {base->catalog, k, NULL};
     int n = 0;
     for (int i = 0; i < r->n; i++) {
         const tk_point *row = &r->pts->p[r->at[i]];
-        double sign = time_sign(r->first[i].cls);
+        double sign = time_sign(row, r->first[i].cls, training);
         if (sign == 0 || (without && tk_fold_holds(without, row, &r->first[i]))) continue;
         tk_prediction p = r->first[i];
         tk_predict_again(&with, row, &p);
@@ -82,7 +88,8 @@ static void fit_effects(const tk_predictor *base, const tk_fit_rows *r, const tk
         tk_predict_keys(row, &p, key[n]);
         e[n++] = sign * log(r->pts->value[r->at[i]] / p.value);
     }
-    tk_effects_fit(n, key, e, fx);
+    tk_effects_fit(n, key, e, &own);
+    for (int i = 0; i < own.n && fx->n < TK_EFFECT_MAX; i++) fx->e[fx->n++] = own.e[i];
     tk_free(key);
     tk_free(e);
 }
@@ -91,12 +98,15 @@ static void fit_all(const tk_predictor *base, const tk_fit_rows *r, const tk_fol
                     tk_params *k, tk_effects *fx)
 {
     tk_params_prior(k);
+    fx->n = 0;
     tk_predictor with = {base->catalog, base->k, NULL};
     tk_fit_stage(&with, r, without, TK_STAGE_SERVE, k);
-    fit_effects(base, r, without, k, fx);
-    with.fx = fx;
-    for (int s = TK_STAGE_TTFT; s <= TK_STAGE_ENERGY; s++)
-        tk_fit_stage(&with, r, without, (tk_stage)s, k);
+    tk_fit_stage(&with, r, without, TK_STAGE_TRAIN, k);
+    fit_effects(base, r, without, k, false, fx);
+    fit_effects(base, r, without, k, true, fx);
+    with.fx = fx; // first tokens and power stand on the times per token
+    tk_fit_stage(&with, r, without, TK_STAGE_TTFT, k);
+    tk_fit_stage(&with, r, without, TK_STAGE_ENERGY, k);
 }
 
 // ---- intervals
@@ -117,8 +127,9 @@ static double quantile(const double *sorted, int n, double q)
     return sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
 }
 
+// Residuals of a class where each row's fold left it out; fold[] says which, so that folds can be told apart.
 static int held_out(const tk_catalog *cat, const tk_constants *c, const tk_fit_rows *r,
-                    tk_fold_kind kind, tk_class cls, double *e)
+                    tk_fold_kind kind, tk_class cls, double *e, int *fold)
 {
     int n = 0;
     for (int f = 0; f < c->n_fold; f++) {
@@ -129,11 +140,36 @@ static int held_out(const tk_catalog *cat, const tk_constants *c, const tk_fit_r
             if (r->first[i].cls != cls || !tk_fold_holds(&c->fold[f], row, &r->first[i])) continue;
             tk_prediction p = r->first[i];
             tk_predict_again(&with, row, &p);
-            if (!p.refused[0]) e[n++] = log(r->pts->value[r->at[i]] / p.value);
+            if (p.refused[0]) continue;
+            fold[n] = f;
+            e[n++] = log(r->pts->value[r->at[i]] / p.value);
         }
     }
-    qsort(e, (size_t)n, sizeof *e, ascending);
     return n;
+}
+
+// A part or model that was left out differs from all others in its own way, so quantiles over the others are too
+// narrow for it. The least factor on them, 1 to 3, by which each fold's rows lie to 80 % within the others'.
+static double inflation(const double *e, const int *fold, int n)
+{
+    double *other = tk_alloc((size_t)n * sizeof *other + 1), factor = 1;
+    for (; factor < 3; factor += 0.1) {
+        int inside = 0, judged = 0;
+        for (int i = 0; i < n; i++) {
+            int m = 0;
+            for (int j = 0; j < n; j++)
+                if (fold[j] != fold[i]) other[m++] = e[j];
+            if (m < 4) continue;
+            qsort(other, (size_t)m, sizeof *other, ascending);
+            double lo = factor * fmin(quantile(other, m, 0.10), -0.02),
+                   hi = factor * fmax(quantile(other, m, 0.90), 0.02);
+            inside += e[i] >= lo && e[i] <= hi;
+            judged++;
+        }
+        if (judged == 0 || inside >= 0.8 * judged) break;
+    }
+    tk_free(other);
+    return factor;
 }
 
 static tk_interval interval_of(const double *sorted, int n)
@@ -149,12 +185,17 @@ static void set_intervals(const tk_catalog *cat, tk_constants *c, const tk_fit_r
 {
     enum { ENOUGH = 8 };
     double *e = tk_alloc((size_t)(r->n + 1) * sizeof *e);
+    int *fold = tk_alloc((size_t)(r->n + 1) * sizeof *fold);
     for (int cls = 0; cls < TK_CLASS_COUNT; cls++) {
         tk_interval *v = c->interval[cls];
         for (int kind = 0; kind < TK_FOLD_COUNT; kind++) {
-            int n = held_out(cat, c, r, (tk_fold_kind)kind, (tk_class)cls, e);
+            int n = held_out(cat, c, r, (tk_fold_kind)kind, (tk_class)cls, e, fold);
+            double wider = kind == TK_FOLD_CONFIG ? 1 : inflation(e, fold, n);
+            qsort(e, (size_t)n, sizeof *e, ascending);
             if (n >= ENOUGH) {
                 v[kind] = interval_of(e, n);
+                v[kind].low *= wider;
+                v[kind].high *= wider;
             } else if (kind > 0 && v[0].n > 0) {
                 v[kind] = (tk_interval){1.5 * v[0].low, 1.5 * v[0].high, 0};
             } else { // too few rows: their spread, doubled
@@ -172,6 +213,7 @@ static void set_intervals(const tk_catalog *cat, tk_constants *c, const tk_fit_r
         v[TK_TIER_NEW_BOTH] = (tk_interval){-hypot(s->low, m->low), hypot(s->high, m->high), 0};
     }
     tk_free(e);
+    tk_free(fold);
 }
 
 tk_tier tk_constants_tier(const tk_constants *k, const tk_prediction *p)

@@ -25,6 +25,25 @@ const char *tk_class_name(tk_class c)
     return names[c];
 }
 
+void tk_predict_keys(const tk_point *row, const tk_prediction *p,
+                     char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY])
+{
+    const char *f = row->f[TK_COL_FRAMEWORK], *model = p->model ? p->model->name : "-";
+    if (strcmp(row->f[TK_COL_KIND], "training") == 0) { // adapters are a model of their own
+        bool lora = strstr(row->f[TK_COL_MODEL], "LoRA") || strstr(f, "LoRA");
+        char name[72], stack[16];
+        snprintf(name, sizeof name, "train %.50s%s", model, lora ? " lora" : "");
+        snprintf(stack, sizeof stack, "train %.8s", f);
+        tk_effects_keys(stack, p->hw, name, row->f[TK_COL_PRECISION], false, key);
+        return;
+    }
+    const char *backend = strncmp(row->f[TK_COL_SYSTEM], "MLPerf", 6) == 0
+                              ? tk_backend_name(TK_BACKEND_MLPERF)
+                          : p->backend >= 0 ? tk_backend_name((tk_backend)p->backend)
+                                            : "none";
+    tk_effects_keys(backend, p->hw, model, row->f[TK_COL_PRECISION], row->disagg, key);
+}
+
 // "H200 (1000W CTS)" and "H200 @500W cap" are H200s: what stands behind the name is tried without.
 static tk_status find_hw(const tk_ask *a, tk_err *err)
 {

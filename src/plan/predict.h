@@ -77,7 +77,7 @@ typedef struct tk_ask {
 tk_status tk_predict_serving(const tk_ask *a, tk_err *err);
 tk_status tk_predict_training(const tk_ask *a, tk_err *err);
 tk_status tk_predict_energy(const tk_ask *a, tk_err *err);
-// The groups of a serving row (plan/effects.h).
+// The groups of a row (plan/effects.h).
 void tk_predict_keys(const tk_point *row, const tk_prediction *p,
                      char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY]);
 // The serving case behind a row, for energy.

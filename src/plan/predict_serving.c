@@ -242,15 +242,6 @@ static double unstated_scale(const tk_ask *a, bool pools)
     }
 }
 
-void tk_predict_keys(const tk_point *row, const tk_prediction *p,
-                     char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY])
-{
-    const char *backend = is_mlperf(row)    ? tk_backend_name(TK_BACKEND_MLPERF)
-                          : p->backend >= 0 ? tk_backend_name((tk_backend)p->backend)
-                                            : "none";
-    tk_effects_keys(backend, p->hw, p->model->name, row->f[TK_COL_PRECISION], row->disagg, key);
-}
-
 tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
 {
     const tk_point *r = a->row;

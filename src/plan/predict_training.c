@@ -130,6 +130,14 @@ tk_status tk_predict_training(const tk_ask *a, tk_err *err)
     if (in.at.fsdp) in.at.tp = in.at.pp = 1;
     tk_train_out o;
     TK_TRY(tk_train_step(&in, &o, err));
+    if (a->p->fx && a->p->fx->n > 0) {
+        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
+        tk_predict_keys(r, a->out, key);
+        double scale = tk_effects_scale(a->p->fx, key);
+        o.tok_per_s_accel /= scale;
+        o.step_s *= scale;
+        o.mfu /= scale;
+    }
     TK_TRY(metric(a, &in, &o, err));
 done:
     return st;

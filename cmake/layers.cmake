@@ -40,6 +40,8 @@ set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
   "TK_DEMO_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/demo\""
   "TK_CONFIGS_DIR=\"${PROJECT_SOURCE_DIR}/models/configs\""
   "TK_CONFIGS_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/configs\"")
+# never runs a model: prices the program that exec runs
+tk_layer(plan tk_model tk_store tk_hw tk_num tk_base)
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
 tk_layer(bench tk_engine PkgConfig::CURL)
 
@@ -55,10 +57,13 @@ if(NOT tk_commit_count)
 endif()
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(tokamak ${cli_sources})
-target_link_libraries(tokamak PRIVATE tk_bench tk_engine PkgConfig::EDIT)
+target_link_libraries(tokamak PRIVATE tk_bench tk_engine tk_plan PkgConfig::EDIT)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTIES COMPILE_DEFINITIONS
   "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\";TK_COMMIT_COUNT=${tk_commit_count}")
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/plan/catalog.c PROPERTIES COMPILE_DEFINITIONS
+  "TK_DATA_DIR=\"${PROJECT_SOURCE_DIR}/data\";TK_DATA_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/data\""
+  TARGET_DIRECTORY tk_plan)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/api.c PROPERTIES
   COMPILE_DEFINITIONS "TK_VERSION=\"${PROJECT_VERSION}\"")

@@ -45,6 +45,14 @@
 #define TK_LIMIT_TEMPLATE_DEPTH 128
 #define TK_LIMIT_JSONL_LINE_BYTES (64u << 20)
 
+// planner
+#define TK_LIMIT_CATALOG_FILES 1024
+#define TK_LIMIT_CATALOG_BYTES (1u << 20) // one catalogue file
+#define TK_LIMIT_POINTS_BYTES (64u << 20) // a CSV of measured points
+#define TK_LIMIT_POINTS (1 << 20)
+#define TK_LIMIT_GPUS (1 << 20)
+#define TK_LIMIT_SIM_REQUESTS (1 << 26)
+
 #define TK_LIMIT_THREADS 1024
 
 #endif

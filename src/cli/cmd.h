@@ -62,6 +62,7 @@ extern const int tk_cmd_commit_count;
     X(synth)                                                                                       \
     X(bench_kernel)                                                                                \
     X(bench_serve)                                                                                 \
+    X(plan)                                                                                        \
     X(version)
 
 #define X(id) extern const tk_cmd tk_cmd_##id;

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT
+#include "plan/fit.h"
+
+#include "plan/fit_priv.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *tk_fold_name(tk_fold_kind k)
+{
+    static const char *const names[] = {
+#define X(id, name) name,
+        TK_FOLD_MAP(X)
+#undef X
+    };
+    return names[k];
+}
+
+// ---- what belongs to what
+
+static tk_stage stage_of(tk_class c)
+{
+    switch (c) {
+    case TK_CLASS_TTFT:
+    case TK_CLASS_TTFT_DISAGG: return TK_STAGE_TTFT;
+    case TK_CLASS_TRAIN:
+    case TK_CLASS_TRAIN_MOE:
+    case TK_CLASS_TRAIN_TIME: return TK_STAGE_TRAIN;
+    case TK_CLASS_POWER:
+    case TK_CLASS_ENERGY: return TK_STAGE_ENERGY;
+    default: return TK_STAGE_SERVE;
+    }
+}
+
+// How far a good model may be off: the weight of a row is 1 / sigma^2.
+static double sigma_of(tk_class c)
+{
+    static const double sigma[TK_CLASS_COUNT] = {
+        [TK_CLASS_TPOT] = .08,    [TK_CLASS_TPOT_DISAGG] = .15, [TK_CLASS_TPOT_R1] = .25,
+        [TK_CLASS_TTFT] = .25,    [TK_CLASS_TTFT_DISAGG] = .35, [TK_CLASS_RATE] = .12,
+        [TK_CLASS_LATENCY] = .08, [TK_CLASS_P99] = .20,         [TK_CLASS_RATIO] = .20,
+        [TK_CLASS_TRAIN] = .06,   [TK_CLASS_TRAIN_MOE] = .20,   [TK_CLASS_TRAIN_TIME] = .06,
+        [TK_CLASS_POWER] = .08,   [TK_CLASS_ENERGY] = .12,
+    };
+    return sigma[c];
+}
+
+static uint32_t hash(uint32_t h, const char *s)
+{
+    for (; *s; s++) h = (h ^ (unsigned char)*s) * 16777619u; // FNV-1a
+    return (h ^ '|') * 16777619u;
+}
+
+// Rows of one run share a fold: the metric is not part of a configuration.
+static int config_fold(const tk_point *r)
+{
+    static const tk_col cols[] = {TK_COL_SYSTEM, TK_COL_ACCELERATOR, TK_COL_N_ACCEL,
+                                  TK_COL_MODEL,  TK_COL_PRECISION,   TK_COL_PARALLELISM,
+                                  TK_COL_ISL,    TK_COL_OSL,         TK_COL_CONCURRENCY};
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < TK_COUNT(cols); i++) h = hash(h, r->f[cols[i]]);
+    h ^= h >> 15;
+    return (int)(h % TK_FOLD_CONFIGS);
+}
+
+bool tk_fold_holds(const tk_fold *f, const tk_point *row, const tk_prediction *p)
+{
+    switch (f->kind) {
+    case TK_FOLD_CONFIG: return config_fold(row) == atoi(f->name);
+    case TK_FOLD_SYSTEM: return p->hw && strcmp(p->hw->part, f->name) == 0;
+    case TK_FOLD_MODEL: return p->model && strcmp(p->model->name, f->name) == 0;
+    default: return false;
+    }
+}
+
+// ---- least squares
+
+typedef struct problem {
+    const tk_predictor *base;
+    const tk_fit_rows *rows;
+    const tk_fold *without; // NULL: nothing left out
+    tk_stage stage;
+    int n_x;
+    const double *prior, *sigma; // [n_x]
+    void (*expand)(const struct problem *, const double *x, tk_params *out);
+    const tk_params *start; // constants of other stages
+    int index[TK_P_COUNT];  // of the free constants
+} problem;
+
+static double residual(const problem *p, int i, const tk_params *k)
+{
+    const tk_fit_rows *r = p->rows;
+    tk_predictor with = *p->base;
+    with.k = k;
+    tk_prediction out = r->first[i];
+    tk_predict_again(&with, &r->pts->p[r->at[i]], &out);
+    if (out.refused[0]) return 3; // a constant that makes a row impossible is a bad one
+    double e = log(out.value / r->pts->value[r->at[i]]) / sigma_of(out.cls);
+    double a = fabs(e); // Huber beyond 1.5 sigma: its square root of the loss
+    return a <= 1.5 ? e : copysign(sqrt(3 * a - 2.25), e);
+}
+
+static bool used(const problem *p, int i)
+{
+    const tk_fit_rows *r = p->rows;
+    if (stage_of(r->first[i].cls) != p->stage) return false;
+    return p->without == NULL || !tk_fold_holds(p->without, &r->pts->p[r->at[i]], &r->first[i]);
+}
+
+// e[0..rows) of the points, then the priors'. Returns the sum of squares.
+static double residuals(const problem *p, const double *x, double *e)
+{
+    tk_params k;
+    double sum = 0;
+    p->expand(p, x, &k);
+    for (int i = 0; i < p->rows->n; i++) {
+        e[i] = used(p, i) ? residual(p, i, &k) : 0;
+        sum += e[i] * e[i];
+    }
+    for (int j = 0; j < p->n_x; j++) {
+        double d = (x[j] - p->prior[j]) / p->sigma[j];
+        e[p->rows->n + j] = d;
+        sum += d * d;
+    }
+    return sum;
+}
+
+// Solves (a + lambda diag a) d = b for d by Cholesky; false when not positive definite.
+static bool solve(int n, const double *a, double lambda, const double *b, double *l, double *d)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j <= i; j++) {
+            double s = a[i * n + j] * (i == j ? 1 + lambda : 1);
+            for (int k = 0; k < j; k++) s -= l[i * n + k] * l[j * n + k];
+            if (i == j) {
+                if (!(s > 0)) return false;
+                l[i * n + i] = sqrt(s);
+            } else {
+                l[i * n + j] = s / l[j * n + j];
+            }
+        }
+    for (int i = 0; i < n; i++) {
+        double s = b[i];
+        for (int k = 0; k < i; k++) s -= l[i * n + k] * d[k];
+        d[i] = s / l[i * n + i];
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        double s = d[i];
+        for (int k = i + 1; k < n; k++) s -= l[k * n + i] * d[k];
+        d[i] = s / l[i * n + i];
+    }
+    return true;
+}
+
+static void normal_equations(const problem *p, const double *x, const double *e, double *try_x,
+                             double *try_e, double *jac, double *a, double *g)
+{
+    int n = p->n_x, m = p->rows->n + n;
+    memcpy(try_x, x, (size_t)n * sizeof *x);
+    for (int j = 0; j < n; j++) {
+        double h = 0.02 * p->sigma[j];
+        try_x[j] = x[j] + h;
+        residuals(p, try_x, try_e);
+        try_x[j] = x[j];
+        for (int i = 0; i < m; i++) jac[(size_t)j * (size_t)m + (size_t)i] = (try_e[i] - e[i]) / h;
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j <= i; j++) {
+            const double *u = jac + (size_t)i * (size_t)m, *v = jac + (size_t)j * (size_t)m;
+            double s = 0;
+            for (int k = 0; k < m; k++) s += u[k] * v[k];
+            a[i * n + j] = a[j * n + i] = s;
+        }
+    for (int i = 0; i < n; i++) {
+        const double *u = jac + (size_t)i * (size_t)m;
+        double s = 0;
+        for (int k = 0; k < m; k++) s -= u[k] * e[k];
+        g[i] = s;
+    }
+}
+
+// Levenberg-Marquardt from x on; x becomes the minimum.
+static void minimise(const problem *p, double *x)
+{
+    enum { STEPS = 25 };
+    size_t n = (size_t)p->n_x, m = (size_t)p->rows->n + n;
+    double *mem = tk_alloc((2 * m + 3 * n + n * m + 2 * n * n) * sizeof *mem);
+    double *e = mem, *te = e + m, *tx = te + m, *g = tx + n, *d = g + n, *jac = d + n,
+           *a = jac + n * m, *l = a + n * n;
+    double lambda = 1e-2, best = residuals(p, x, e);
+    for (int step = 0; step < STEPS; step++) {
+        normal_equations(p, x, e, tx, te, jac, a, g);
+        double was = best;
+        for (int t = 0; t < 8; t++, lambda *= 6) {
+            if (!solve(p->n_x, a, lambda, g, l, d)) continue;
+            for (size_t j = 0; j < n; j++) tx[j] = x[j] + d[j];
+            double now = residuals(p, tx, te);
+            if (now >= best) continue;
+            memcpy(x, tx, n * sizeof *x);
+            memcpy(e, te, m * sizeof *e);
+            best = now;
+            lambda = lambda > 1e-6 ? lambda / 10 : lambda;
+            break;
+        }
+        if (was - best < 1e-4 * best) break;
+    }
+    tk_free(mem);
+}
+
+// ---- the full model
+
+static void expand_stage(const problem *p, const double *x, tk_params *out)
+{
+    *out = *p->start;
+    for (int j = 0; j < p->n_x; j++)
+        out->v[p->index[j]] = tk_param_get((tk_param_id)p->index[j])->log ? exp(x[j]) : x[j];
+}
+
+void tk_fit_stage(const tk_predictor *base, const tk_fit_rows *rows, const tk_fold *without,
+                  tk_stage stage, tk_params *k)
+{
+    double x[TK_P_COUNT], prior[TK_P_COUNT], sigma[TK_P_COUNT];
+    tk_params start = *k;
+    problem p = {.base = base,
+                 .rows = rows,
+                 .without = without,
+                 .stage = stage,
+                 .prior = prior,
+                 .sigma = sigma,
+                 .expand = expand_stage,
+                 .start = &start};
+    for (int i = 0; i < TK_P_COUNT; i++) {
+        const tk_param_info *info = tk_param_get((tk_param_id)i);
+        if (info->stage != stage) continue;
+        prior[p.n_x] = info->log ? log(info->prior) : info->prior;
+        sigma[p.n_x] = info->sigma;
+        x[p.n_x] = prior[p.n_x];
+        p.index[p.n_x++] = i;
+    }
+    minimise(&p, x);
+    expand_stage(&p, x, k);
+}
+
+// ---- the floor: ten constants, no knowledge of parts, precisions or causes
+
+static const double floor_prior[TK_FLOOR_N] = {.8, .6, 12, .5, 60, 70, 90, 60, 100, 1};
+
+static void expand_floor(const problem *p, const double *x, tk_params *out)
+{
+    static const tk_param_id em[] = {TK_P_EM_AMPERE, TK_P_EM_HOPPER, TK_P_EM_BLACKWELL,
+                                     TK_P_EM_OTHER,  TK_P_EM_KV,     TK_P_EM_KV_MLA};
+    static const tk_param_id ec[] = {TK_P_EC_AMPERE, TK_P_EC_HOPPER, TK_P_EC_BLACKWELL,
+                                     TK_P_EC_OTHER, TK_P_EC_ATTEND};
+    double v[TK_FLOOR_N];
+    *out = *p->start;
+    for (int j = 0; j < TK_FLOOR_N; j++) v[j] = exp(x[j]);
+    for (size_t i = 0; i < TK_COUNT(em); i++) out->v[em[i]] = v[0];
+    for (size_t i = 0; i < TK_COUNT(ec); i++) out->v[ec[i]] = v[1];
+    out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = out->v[TK_P_NET_ALPHA] = v[2];
+    out->v[TK_P_AR_LINK] = out->v[TK_P_A2A_LINK] = v[3];
+    for (int b = 0; b < TK_BACKEND_COUNT; b++) {
+        out->v[TK_P_T_LAYER_TRTLLM + b] =
+            v[b == TK_BACKEND_TRTLLM || b == TK_BACKEND_MLPERF                            ? 4
+              : b == TK_BACKEND_VLLM || b == TK_BACKEND_MLENERGY || b == TK_BACKEND_VLLM0 ? 5
+                                                                                          : 6];
+        out->v[TK_P_T_MOE_TRTLLM + b] = v[7];
+        out->v[TK_P_MIX_TRTLLM + b] = v[9];
+    }
+    out->v[TK_P_T_STEP] = v[8];
+}
+
+void tk_params_roofline(tk_params *out)
+{
+    static const tk_param_id one[] = {TK_P_EM_FP8,
+                                      TK_P_EM_FP4,
+                                      TK_P_EM_EXPERT,
+                                      TK_P_EC_FP8,
+                                      TK_P_EC_FP4,
+                                      TK_P_EC_EXPERT,
+                                      TK_P_NET_LINK,
+                                      TK_P_SOFT_FP8,
+                                      TK_P_EM_EXPERT_OLD,
+                                      TK_P_MTP_VANILLA,
+                                      TK_P_EM_EXPERT_FP8,
+                                      TK_P_FIXED_BLACKWELL,
+                                      TK_P_GRAPH_OFF,
+                                      TK_P_KERNEL_STEP,
+                                      TK_P_MTP_UNKNOWN_TRTLLM,
+                                      TK_P_MTP_UNKNOWN_SGLANG,
+                                      TK_P_MTP_POOLS_TRTLLM,
+                                      TK_P_MTP_POOLS_SGLANG};
+    tk_params_prior(out);
+    problem p = {.start = out};
+    tk_params flat;
+    double x[TK_FLOOR_N];
+    for (int j = 0; j < TK_FLOOR_N; j++) x[j] = log(floor_prior[j]);
+    expand_floor(&p, x, &flat);
+    *out = flat;
+    for (size_t i = 0; i < TK_COUNT(one); i++) out->v[one[i]] = 1;
+    out->v[TK_P_IMBALANCE] = out->v[TK_P_TREND] = out->v[TK_P_CAP_EXP] = 0;
+    for (int b = 0; b < TK_BACKEND_COUNT; b++) {
+        out->v[TK_P_T_LAYER_TRTLLM + b] = out->v[TK_P_T_MOE_TRTLLM + b] = 0;
+        out->v[TK_P_T_SEQ_TRTLLM + b] = 0;
+        out->v[TK_P_MIX_TRTLLM + b] = 1;
+        out->v[TK_P_FIRST_TRTLLM + b] = out->v[TK_P_BURST_TRTLLM + b] = 0;
+    }
+    out->v[TK_P_T_STEP] = out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = 0;
+    out->v[TK_P_NET_ALPHA] = 0;
+    out->v[TK_P_DISAGG_FIRST] = out->v[TK_P_DISAGG_BURST] = 0;
+    out->v[TK_P_PREFILL_SLOW] = 1;
+}
+
+void tk_params_floor(const double floor[TK_FLOOR_N], tk_params *out)
+{
+    tk_params start;
+    tk_params_roofline(&start);
+    problem p = {.start = &start};
+    double x[TK_FLOOR_N];
+    for (int j = 0; j < TK_FLOOR_N; j++) x[j] = log(floor[j]);
+    expand_floor(&p, x, out);
+}
+
+void tk_fit_floor(const tk_predictor *base, const tk_fit_rows *rows, const tk_fold *without,
+                  double floor[TK_FLOOR_N])
+{
+    double x[TK_FLOOR_N], prior[TK_FLOOR_N], sigma[TK_FLOOR_N];
+    tk_params start;
+    tk_params_roofline(&start);
+    problem p = {.base = base,
+                 .rows = rows,
+                 .without = without,
+                 .stage = TK_STAGE_SERVE,
+                 .n_x = TK_FLOOR_N,
+                 .prior = prior,
+                 .sigma = sigma,
+                 .expand = expand_floor,
+                 .start = &start};
+    for (int j = 0; j < TK_FLOOR_N; j++) {
+        x[j] = prior[j] = log(floor_prior[j]);
+        sigma[j] = 1.5; // as good as free
+    }
+    minimise(&p, x);
+    for (int j = 0; j < TK_FLOOR_N; j++) floor[j] = exp(x[j]);
+}

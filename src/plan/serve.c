@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#include "plan/serve.h"
+
+#include <math.h>
+
+static void prompt_cost(const tk_case *c, const tk_serve_in *in, double n_seq, tk_cost *out)
+{
+    double n_new = in->isl * (1 - in->hit);
+    if (n_new < 1) n_new = 1;
+    // mean context of the new tokens: all hits before them, half of themselves
+    tk_work w = {n_seq, n_new, in->isl - n_new / 2, true};
+    tk_cost_step(c, &w, out);
+}
+
+static double tpot_of(const tk_serve_in *in, double b, double prompt_s, tk_cost *step)
+{
+    const double *v = in->decode.k->v;
+    double tau = in->mtp > 0 ? in->accepted : 1;
+    tk_work w = {b, 1 + in->mtp, in->isl + in->osl / 2, false};
+    tk_cost_step(&in->decode, &w, step);
+    double s = step->s * (1 + v[TK_P_MTP_DRAFT] * in->mtp) / tau;
+    if (in->step_scale > 0) s *= in->step_scale;
+    if (!in->disagg) s += b / in->osl * prompt_s * v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
+    return in->time_scale > 0 ? s * in->time_scale : s;
+}
+
+// Tokens that a running sequence keeps in the cache: engines that never evict
+// reserve the answer ahead, the others take blocks as it grows.
+static double reserved(const tk_serve_in *in)
+{
+    bool whole = in->decode.backend == TK_BACKEND_TRTLLM || in->decode.backend == TK_BACKEND_MLPERF;
+    return in->isl + in->osl * (whole ? 0.85 : 0.6);
+}
+
+typedef struct solver {
+    const tk_serve_in *in;
+    double prompt_s;  // replica time per request, decode side when colocated
+    double pool_rate; // requests per second that the prefill pool makes; INFINITY when colocated
+    double alone_s;
+} solver;
+
+// True when b sequences per replica are sustained: users suffice, the pool keeps up, TPOT is within the limit.
+static bool sustained(const solver *s, double b, const char **limit)
+{
+    const tk_serve_in *in = s->in;
+    tk_cost step;
+    double tpot = tpot_of(in, b, s->prompt_s, &step);
+    double rate = b * in->n_decode / (in->osl * tpot);
+    if (in->tpot_limit_s > 0 && tpot > in->tpot_limit_s) {
+        *limit = "latency";
+        return false;
+    }
+    if (rate > s->pool_rate) {
+        *limit = "prefill";
+        return false;
+    }
+    double busy = b * in->n_decode + (in->disagg ? rate * s->alone_s : 0);
+    if (in->users > 0 && busy > in->users) {
+        *limit = "users";
+        return false;
+    }
+    return true;
+}
+
+// The largest b in (0, hi] that is sustained: the rate grows with b, so bisection is exact.
+static double solve(const solver *s, double hi, const char **limit)
+{
+    const char *why = "memory";
+    *limit = why;
+    if (sustained(s, hi, limit)) {
+        *limit = why;
+        return hi;
+    }
+    double lo = 0;
+    for (int i = 0; i < 40 && hi - lo > 1e-3 * hi; i++) {
+        double mid = (lo + hi) / 2;
+        if (sustained(s, mid, limit))
+            lo = mid;
+        else
+            hi = mid;
+    }
+    sustained(s, hi, limit);
+    return lo > 0 ? lo : hi;
+}
+
+static void first_token(const tk_serve_in *in, const solver *s, tk_serve_out *o)
+{
+    const double *v = in->decode.k->v;
+    int b = (int)in->decode.backend;
+    double users = in->users > 0 ? in->users : o->running * in->n_decode;
+    double residence = users / o->req_per_s;
+    double wait = residence - in->osl * o->tpot_s - (in->disagg ? s->alone_s : 0);
+    o->wait_s = wait > 0.02 * residence ? v[TK_P_QUEUE] * wait : 0;
+    double burst = v[in->disagg ? TK_P_DISAGG_BURST : TK_P_BURST_TRTLLM + b];
+    double pool = in->disagg ? in->n_prefill > 0 ? in->n_prefill : 1 + o->req_per_s * s->prompt_s
+                             : in->n_decode;
+    double admitted = in->disagg ? users : o->running * in->n_decode;
+    double products = 0; // prompts run without graphs: a launch each
+    for (int i = 0; i < in->decode.shape->n_group; i++)
+        products += (double)in->decode.shape->layer[i].n * in->decode.shape->layer[i].n_gemm;
+    o->ttft_s = v[TK_P_FIRST_TRTLLM + b] * 1e-3 * products / 500 +
+                v[TK_P_PREFILL_SLOW] * s->alone_s + burst * admitted / pool * s->prompt_s +
+                o->wait_s;
+    if (in->disagg)
+        o->ttft_s += v[TK_P_DISAGG_FIRST] * 1e-3;
+    else
+        o->ttft_s += 0.5 * o->step.s;
+}
+
+tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
+{
+    *o = (tk_serve_out){0};
+    tk_memory m;
+    tk_cost_memory(&in->decode, reserved(in), &m);
+    o->capacity = m.kv_tokens / reserved(in);
+    if (o->capacity < 1)
+        return tk_fail(
+            err, TK_NOMEM,
+            "%.1f GB of weights and %.1f GB of runtime leave no room for one sequence of "
+            "%.0f tokens in %.1f GB",
+            m.weights * 1e-9, m.reserve * 1e-9, reserved(in), m.available * 1e-9);
+    const tk_case *pc = in->disagg ? &in->prefill : &in->decode;
+    tk_cost alone, full;
+    prompt_cost(pc, in, 1, &alone);
+    prompt_cost(pc, in, pc->at.dp, &full);
+    solver s = {in, full.s / pc->at.dp, INFINITY, alone.s};
+    if (in->disagg && in->n_prefill > 0)
+        s.pool_rate = 0.95 * in->n_prefill * pc->at.pp / s.prompt_s;
+    double hi = o->capacity;
+    if (in->max_batch > 0 && hi > in->max_batch) hi = in->max_batch;
+    if (in->users > 0 && hi > in->users / in->n_decode) hi = in->users / in->n_decode;
+    o->running = solve(&s, hi, &o->limit);
+    if (in->users > 0 && o->running * in->n_decode > 0.98 * in->users) o->limit = "users";
+    o->tpot_s = tpot_of(in, o->running, s.prompt_s, &o->step);
+    if (in->tpot_limit_s > 0 && o->tpot_s > in->tpot_limit_s * 1.02 && o->running < 1)
+        return tk_fail(err, TK_FAILED, "one user alone takes %.1f ms per token, the limit is %.1f",
+                       o->tpot_s * 1e3, in->tpot_limit_s * 1e3);
+    o->prompt = full;
+    // prompts arrive b/osl to a step, Poisson: below ln 2 the median step has none
+    double mix = s.prompt_s * in->decode.k->v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
+    double arrivals = in->disagg ? 0 : o->running / in->osl;
+    if (in->time_scale > 0) mix *= in->time_scale;
+    o->itl_median_s = o->tpot_s - mix * fmin(arrivals, 0.693);
+    o->prefill_s = alone.s;
+    o->req_per_s = o->running * in->n_decode / (in->osl * o->tpot_s);
+    o->out_tok_per_s = o->req_per_s * in->osl;
+    o->users = in->users > 0 ? in->users : o->running * in->n_decode;
+    o->n_accel = in->n_decode * tk_layout_ranks(&in->decode.at) +
+                 (in->disagg ? in->n_prefill * tk_layout_ranks(&in->prefill.at) : 0);
+    first_token(in, &s, o);
+    return TK_OK;
+}

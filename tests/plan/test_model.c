@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT
+// The arithmetic of the planner against golden.py, and properties that any correct model has.
+#include "plan/claims.h"
+#include "plan/energy.h"
+#include "plan/report_html.h"
+#include "plan/search.h"
+#include "plan/shapley.h"
+#include "plan/tco.h"
+#include "plan/train.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static json_t *golden;
+static tk_catalog *catalog;
+static tk_constants *constants;
+
+static int open_all(void **state)
+{
+    (void)state;
+    tk_err err = TK_ERR_INIT;
+    if (tk_json_load(TK_SOURCE_DIR "/tests/plan/golden.json", &golden, &err) == TK_OK &&
+        tk_catalog_open(TK_SOURCE_DIR "/data", &catalog, &err) == TK_OK &&
+        tk_constants_load(catalog, &constants, &err) == TK_OK)
+        return 0;
+    fprintf(stderr, "%s\n", err.msg);
+    return -1;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    json_decref(golden);
+    tk_free(constants);
+    tk_catalog_close(catalog);
+    return 0;
+}
+
+static void near(double got, double want, double relative)
+{
+    if (!(fabs(got - want) <= relative * fabs(want) + 1e-12))
+        fail_msg("%.9g, expected %.9g", got, want);
+}
+
+static double real(const json_t *o, const char *key)
+{
+    const json_t *v = tk_json_get(o, key);
+    if (!json_is_number(v)) fail_msg("golden.json has no \"%s\"", key);
+    return json_number_value(v);
+}
+
+static tk_case case_of(const char *model, const char *hw, const char *prec, tk_layout at, int n)
+{
+    const tk_model_entry *m;
+    const tk_hw *h;
+    tk_err err = TK_ERR_INIT;
+    tk_case c = {.k = &constants->k,
+                 .backend = TK_BACKEND_TRTLLM,
+                 .year = 2026,
+                 .fixed_scale = 1,
+                 .mem_share = 0.9};
+    if (tk_catalog_model(catalog, model, &m, &err) != TK_OK ||
+        tk_catalog_hw(catalog, hw, &h, &err) != TK_OK ||
+        tk_precision_parse(prec, &m->shape, h, c.backend, &c.prec, &err) != TK_OK ||
+        tk_layout_complete(&at, &m->shape, n, &err) != TK_OK)
+        fail_msg("%s", err.msg);
+    c.hw = h;
+    c.shape = &m->shape;
+    c.at = at;
+    return c;
+}
+
+static void tco_is_the_spreadsheets_to_a_thousandth(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *row;
+    json_array_foreach(tk_json_get(golden, "tco"), i, row)
+    {
+        tk_tco_in in;
+        tk_tco_out o;
+        double *v = (double *)&in;
+        for (size_t k = 0; k < TK_TCO_FIELDS; k++)
+            v[k] = json_number_value(json_array_get(tk_json_get(row, "in"), k));
+        assert_int_equal(tk_tco(&in, &o, NULL), TK_OK);
+        near(o.capital, real(row, "capital"), 1e-9);
+        near(o.energy, real(row, "energy"), 1e-9);
+        near(o.total, real(row, "total"), 1e-9);
+        near(o.usd_per_mtok, real(row, "usd_per_mtok"), 1e-9);
+        near(tk_tco_break_even(&in, real(row, "break_even_at")), real(row, "break_even"), 1e-9);
+    }
+    assert_int_equal(i, 3);
+}
+
+static void at_break_even_both_cost_the_same(void **state)
+{
+    (void)state;
+    tk_tco_in in = tk_tco_default();
+    in.price_usd = 300000;
+    in.power_w = 8000;
+    in.tok_per_s = 9000;
+    tk_tco_out o;
+    // electricity is paid by busy time there, so the price is compared with it taken by the token
+    double u = tk_tco_break_even(&in, 1.0);
+    assert_int_equal(tk_tco(&in, &o, NULL), TK_OK);
+    double per_token = o.energy / (3600 * in.tok_per_s);
+    near(per_token + (o.total - o.energy) / (3600 * in.tok_per_s * u), 1e-6, 1e-9);
+}
+
+static void bad_prices_are_refused(void **state)
+{
+    (void)state;
+    tk_tco_in good = tk_tco_default();
+    good.tok_per_s = 1;
+    tk_tco_out o;
+    tk_err err = TK_ERR_INIT;
+    tk_tco_in in = good;
+    in.price_usd = -1;
+    assert_int_equal(tk_tco(&in, &o, &err), TK_BAD_INPUT);
+    assert_non_null(strstr(err.msg, "price"));
+    in = good;
+    in.pue = 0.77; // the article's division
+    assert_int_equal(tk_tco(&in, &o, NULL), TK_BAD_INPUT);
+    in = good;
+    in.utilisation = 50;
+    assert_int_equal(tk_tco(&in, &o, NULL), TK_BAD_INPUT);
+    assert_int_equal(tk_tco(&good, &o, NULL), TK_OK);
+}
+
+static void tornado_is_sorted_and_monte_carlo_brackets(void **state)
+{
+    (void)state;
+    tk_tco_in in = tk_tco_default();
+    in.price_usd = 360000;
+    in.power_w = 9000;
+    in.tok_per_s = 20000;
+    tk_tornado t[TK_TCO_FIELDS];
+    tk_tco_tornado(&in, t);
+    for (int i = 1; i < TK_TCO_FIELDS; i++)
+        assert_true(fabs(t[i - 1].high - t[i - 1].low) >= fabs(t[i].high - t[i].low));
+    double a, b, c, d, e, f;
+    tk_tco_monte_carlo(&in, 15000, 26000, 3, 20000, &a, &b, &c);
+    tk_tco_monte_carlo(&in, 15000, 26000, 3, 20000, &d, &e, &f);
+    tk_tco_out o;
+    assert_int_equal(tk_tco(&in, &o, NULL), TK_OK);
+    assert_true(a < o.usd_per_mtok && o.usd_per_mtok < c);
+    assert_float_equal(a, d, 0); // the same seed
+    assert_float_equal(c, f, 0);
+}
+
+static void shapley_is_the_mean_over_all_orders(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *game;
+    json_array_foreach(tk_json_get(golden, "shapley"), i, game)
+    {
+        double v[32], phi[5], sum = 0;
+        int n = (int)real(game, "n");
+        for (int k = 0; k < 1 << n; k++)
+            v[k] = json_number_value(json_array_get(tk_json_get(game, "v"), (size_t)k));
+        tk_shapley(n, v, phi, NULL, NULL);
+        for (int k = 0; k < n; k++) {
+            near(phi[k], json_number_value(json_array_get(tk_json_get(game, "phi"), (size_t)k)),
+                 1e-9);
+            sum += phi[k];
+        }
+        near(sum, v[(1 << n) - 1] - v[0], 1e-9);
+    }
+}
+
+static void memory_is_hand_arithmetic(void **state)
+{
+    (void)state;
+    tk_case c = case_of("deepseek-v3", "h200", "fp8", (tk_layout){.tp = 8, .ep = 8}, 8);
+    tk_memory m;
+    const json_t *g = tk_json_get(golden, "memory");
+    tk_cost_memory(&c, 4096, &m);
+    near(m.weights, real(g, "weights"), 1e-9);
+    c.prec.kv_bytes = 2;
+    tk_cost_memory(&c, 4096, &m);
+    near(m.kv_per_token, real(g, "kv_per_token_bf16"), 1e-9); // every rank holds the latent
+    c.at = (tk_layout){.tp = 1, .dp = 8, .pp = 1, .ep = 8, .moe_tp = 1, .cp = 1};
+    double one = m.kv_tokens;
+    tk_cost_memory(&c, 4096, &m);
+    assert_true(m.kv_tokens > 5 * one); // data parallelism: each rank its own sequences
+}
+
+static void experts_touched_are_the_expectation(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *row;
+    json_array_foreach(tk_json_get(golden, "touched"), i, row)
+        near(tk_cost_experts_touched(real(row, "e"), real(row, "k"), real(row, "t")),
+             real(row, "n"), 1e-9);
+    assert_true(i > 3);
+}
+
+// One-shot sends n - 1 vectors, two-shot 2 (n - 1)/n: small vectors take the first, large the second; between
+// scale-up domains the NIC carries it.
+static void collectives_follow_their_formula(void **state)
+{
+    (void)state;
+    tk_case c = case_of("llama-3.1-70b", "h100", "fp8", (tk_layout){.tp = 8}, 8);
+    const double *v = constants->k.v;
+    double alpha = v[TK_P_AR_ALPHA] * 1e-6, bw = v[TK_P_AR_LINK] * 450e9;
+    near(tk_cost_all_reduce(&c, 8, 1024), alpha + 1024 * 7 / bw, 1e-9);
+    near(tk_cost_all_reduce(&c, 8, 1e9), 1.6 * alpha + 2e9 * 7 / 8 / bw, 1e-9);
+    near(tk_cost_all_reduce(&c, 1, 1e9), 0, 0);
+    double two = tk_cost_all_reduce(&c, 16, 1e9);
+    near(two - tk_cost_all_reduce(&c, 8, 1e9),
+         v[TK_P_NET_ALPHA] * 1e-6 + 2e9 / 8 / 2 / (v[TK_P_NET_LINK] * 50e9), 1e-9);
+}
+
+static void a_step_never_beats_its_roof_and_grows(void **state)
+{
+    (void)state;
+    tk_case c = case_of("llama-3.1-70b", "b200", "fp8", (tk_layout){.tp = 2}, 2);
+    tk_cost last = {0};
+    for (double b = 1; b <= 1024; b *= 4) {
+        tk_cost t;
+        tk_work w = {b, 1, 2048, false};
+        tk_cost_step(&c, &w, &t);
+        assert_true(t.s > t.mem_bytes / c.hw->mem_bytes_per_s);
+        assert_true(t.s > t.flop / c.hw->flops[TK_PREC_FP8]);
+        near(t.linear + t.expert + t.attention + t.comm + t.fixed + t.host, t.s, 1e-9);
+        assert_true(t.s > last.s);
+        last = t;
+    }
+}
+
+static void a_closed_loop_obeys_little_and_its_limits(void **state)
+{
+    (void)state;
+    tk_case c = case_of("llama-3.1-70b", "h200", "fp8", (tk_layout){.tp = 2}, 2);
+    tk_serve_in in = {.decode = c, .n_decode = 1, .isl = 1024, .osl = 1024, .users = 64};
+    tk_serve_out o;
+    assert_int_equal(tk_serve(&in, &o, NULL), TK_OK);
+    near(o.req_per_s * in.osl * o.tpot_s, 64, 1e-3);
+    in.users = 0;
+    in.tpot_limit_s = o.tpot_s;
+    assert_int_equal(tk_serve(&in, &o, NULL), TK_OK);
+    assert_true(o.tpot_s <= in.tpot_limit_s * 1.001 && o.running > 60);
+    assert_string_equal(o.limit, "latency");
+    in.decode.shape = case_of("llama-3.1-405b", "h200", "bf16", (tk_layout){.tp = 2}, 2).shape;
+    tk_err err = TK_ERR_INIT;
+    assert_int_equal(tk_serve(&in, &o, &err), TK_NOMEM);
+    assert_non_null(strstr(err.msg, "GB of weights"));
+}
+
+// The measured depths of TensorRT-LLM's post (note, finding 7): 1.92, 2.58, 2.82, 2.99, 3.01 tokens a step.
+static void the_draft_depth_curve_has_its_measured_shape(void **state)
+{
+    (void)state;
+    static const double tok_s[] = {111, 198, 250, 253, 245, 239};
+    tk_case c = case_of("deepseek-v3", "b200", "nvfp4", (tk_layout){.tp = 8, .ep = 4}, 8);
+    c.year = 2025.4;
+    const tk_model_entry *m;
+    assert_int_equal(tk_catalog_model(catalog, "deepseek-v3", &m, NULL), TK_OK);
+    double base = 0;
+    for (int k = 0; k < 6; k++) {
+        tk_serve_in in = {.decode = c,
+                          .n_decode = 1,
+                          .isl = 1024,
+                          .osl = 2048,
+                          .users = 1,
+                          .mtp = k,
+                          .accepted = m->accepted[k]};
+        tk_serve_out o;
+        assert_int_equal(tk_serve(&in, &o, NULL), TK_OK);
+        if (k == 0) base = o.tpot_s;
+        near(base / o.tpot_s, tok_s[k] / tok_s[0], 0.05);
+    }
+}
+
+static void training_layouts_and_failures(void **state)
+{
+    (void)state;
+    const tk_model_entry *m;
+    const tk_hw *h;
+    assert_int_equal(tk_catalog_model(catalog, "llama-3.1-405b", &m, NULL), TK_OK);
+    assert_int_equal(tk_catalog_hw(catalog, "h100", &h, NULL), TK_OK);
+    tk_train_in in = {.hw = h,
+                      .shape = &m->shape,
+                      .k = &constants->k,
+                      .at = {.tp = 8, .pp = 8, .cp = 2, .vp = 8},
+                      .n_accel = 2048,
+                      .batch = 1152,
+                      .seq = 8192,
+                      .prec = TK_TRAIN_FP8,
+                      .year = 2025.4};
+    tk_train_out a, b;
+    assert_int_equal(tk_train_step(&in, &a, NULL), TK_OK);
+    near(a.flop_per_tok, 2.537e12, 0.01);
+    in.n_accel = 8192;
+    in.batch = 1536; // fewer micro-batches: more of the step is bubble
+    assert_int_equal(tk_train_step(&in, &b, NULL), TK_OK);
+    assert_true(b.tok_per_s_accel < a.tok_per_s_accel);
+    in.recompute = TK_RECOMPUTE_FULL;
+    in.zero = 3;
+    tk_train_out c;
+    assert_int_equal(tk_train_step(&in, &c, NULL), TK_OK);
+    assert_true(c.step_s > b.step_s && c.mem_bytes < b.mem_bytes);
+    in.n_accel = 100;
+    assert_int_equal(tk_train_step(&in, &a, NULL), TK_BAD_INPUT);
+    const json_t *w = tk_json_get(golden, "wall"), *v = tk_json_get(w, "in");
+    near(tk_train_wall(
+             json_number_value(json_array_get(v, 0)), json_number_value(json_array_get(v, 1)),
+             json_number_value(json_array_get(v, 2)), json_number_value(json_array_get(v, 3)),
+             json_number_value(json_array_get(v, 4))),
+         real(w, "s"), 1e-9);
+}
+
+static tk_search_in search_of(const char *model, const char *hw, int n)
+{
+    tk_search_in in = {.k = &constants->k,
+                       .backend = TK_BACKEND_TRTLLM,
+                       .year = 2026,
+                       .n_accel = n,
+                       .qos = {.isl = 1024, .osl = 512, .tpot_s = 0.05}};
+    if (tk_catalog_model(catalog, model, &in.model, NULL) != TK_OK ||
+        tk_catalog_hw(catalog, hw, &in.hw, NULL) != TK_OK ||
+        tk_precision_parse("fp8", &in.model->shape, in.hw, in.backend, &in.prec, NULL) != TK_OK)
+        fail_msg("%s on %s", model, hw);
+    return in;
+}
+
+static void the_front_is_undominated_and_within_the_level(void **state)
+{
+    (void)state;
+    tk_search_in in = search_of("qwen3-235b-a22b", "dgx-b200", 8);
+    tk_search_out o;
+    assert_int_equal(tk_search(&in, &o, NULL), TK_OK);
+    assert_true(o.found && o.n_front > 3);
+    for (int i = 0; i < o.n_front; i++) {
+        assert_true(o.front[i].serve.tpot_s <= 0.05);
+        assert_true(o.front[i].tok_s_accel <= o.best.tok_s_accel);
+        for (int j = 0; j < i;
+             j++) // sorted by the user's speed: the accelerator's must rise against it
+            assert_true(o.front[i].tok_s_accel > o.front[j].tok_s_accel ||
+                        o.front[i].joule_per_tok < o.front[j].joule_per_tok);
+    }
+    tk_free(o.front);
+    in.n_accel = 1;
+    tk_err err = TK_ERR_INIT;
+    assert_int_equal(tk_search(&in, &o, &err), TK_NOMEM);
+    assert_non_null(strstr(err.msg, "does not fit"));
+}
+
+static void attribution_sums_to_the_gain(void **state)
+{
+    (void)state;
+    tk_search_in in = search_of("llama-3.1-8b", "b200", 1);
+    const tk_hw *old;
+    assert_int_equal(tk_catalog_hw(catalog, "h100", &old, NULL), TK_OK);
+    tk_attribution *a = tk_alloc(sizeof *a);
+    assert_int_equal(tk_attribute(&in, old, a, NULL), TK_OK);
+    double sum = 0, all = log(a->rate[(1 << TK_FACTOR_COUNT) - 1] / a->rate[0]);
+    for (int i = 0; i < TK_FACTOR_COUNT; i++) sum += a->phi[i];
+    near(sum, all, 1e-9);
+    near(a->phi[TK_FACTOR_DRAFTS], 0, 0);   // no drafts for this model
+    near(a->phi[TK_FACTOR_TOPOLOGY], 0, 0); // nor experts
+    assert_true(a->phi[TK_FACTOR_HARDWARE] > 0.3);
+    tk_free(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tco_is_the_spreadsheets_to_a_thousandth),
+        cmocka_unit_test(at_break_even_both_cost_the_same),
+        cmocka_unit_test(bad_prices_are_refused),
+        cmocka_unit_test(tornado_is_sorted_and_monte_carlo_brackets),
+        cmocka_unit_test(shapley_is_the_mean_over_all_orders),
+        cmocka_unit_test(memory_is_hand_arithmetic),
+        cmocka_unit_test(experts_touched_are_the_expectation),
+        cmocka_unit_test(collectives_follow_their_formula),
+        cmocka_unit_test(a_step_never_beats_its_roof_and_grows),
+        cmocka_unit_test(a_closed_loop_obeys_little_and_its_limits),
+        cmocka_unit_test(the_draft_depth_curve_has_its_measured_shape),
+        cmocka_unit_test(training_layouts_and_failures),
+        cmocka_unit_test(the_front_is_undominated_and_within_the_level),
+        cmocka_unit_test(attribution_sums_to_the_gain),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}

@@ -68,6 +68,11 @@
 #define TK_LIMIT_REQUEST_STOPS 16
 #define TK_LIMIT_API_KEYS 1024
 #define TK_LIMIT_API_KEY_BYTES 256
+#define TK_LIMIT_SEQS 1024       // running at once
+#define TK_LIMIT_WAITING 65536   // queued requests
+#define TK_LIMIT_TOP_LOGPROBS 20 // OpenAI's
+#define TK_LIMIT_END_IDS 256     // of one request, the model's own included
+#define TK_LIMIT_LOGIT_BIAS 4096 // entries of one request
 
 #define TK_LIMIT_THREADS 1024
 

@@ -48,9 +48,12 @@ endif()
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(tokamak ${cli_sources})
 target_link_libraries(tokamak PRIVATE tk_server tk_engine PkgConfig::EDIT)
-set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTIES COMPILE_DEFINITIONS
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c ${PROJECT_SOURCE_DIR}/src/cli/cmd_serve.c PROPERTIES COMPILE_DEFINITIONS
   "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\"")
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/api.c PROPERTIES
   COMPILE_DEFINITIONS "TK_VERSION=\"${PROJECT_VERSION}\"")
+if(NOT EXISTS ${PROJECT_SOURCE_DIR}/src/engine/service.c) # until the scheduler is there
+  target_sources(tk_engine PRIVATE ${PROJECT_SOURCE_DIR}/tests/server/fake_service.c)
+endif()

@@ -57,7 +57,7 @@
 #define TK_LIMIT_HTTP_LINE_BYTES 8192 // of the request line
 #define TK_LIMIT_HTTP_HEAD_BYTES 32768
 #define TK_LIMIT_HTTP_HEADERS 100
-#define TK_LIMIT_HTTP_BODY_BYTES (32u << 20)     // what --max-body-bytes is when not given
+#define TK_LIMIT_HTTP_BODY_BYTES (16u << 20)     // what --max-body-bytes is when not given
 #define TK_LIMIT_HTTP_PIPELINE_BYTES (64u << 10) // sent by a client that has an answer outstanding
 #define TK_LIMIT_HTTP_BACKLOG_BYTES (1u << 20)   // streamed, but not read by the client
 #define TK_LIMIT_SERVER_EVENTS 4096  // of one request, between the engine and the event loop

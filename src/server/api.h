@@ -47,6 +47,20 @@ typedef struct tk_field {
     const char *same;
 } tk_field;
 
+// Entries of a table: a field of struct s; one in a range; one that is let pass with one value only.
+#define TK_F(json_name, kind, s, field)                                                            \
+    {                                                                                              \
+        .name = json_name, .type = TK_FIELD_##kind, .offset = offsetof(s, field)                   \
+    }
+#define TK_F_RANGE(json_name, kind, s, field, lo, hi)                                              \
+    {                                                                                              \
+        .name = json_name, .type = TK_FIELD_##kind, .offset = offsetof(s, field), .min = lo,       \
+        .max = hi                                                                                  \
+    }
+#define TK_F_SAME(json_name, text)                                                                 \
+    {                                                                                              \
+        .name = json_name, .type = TK_FIELD_SAME, .same = text                                     \
+    }
 #define TK_FIELD_END                                                                               \
     {                                                                                              \
         .name = NULL                                                                               \

@@ -140,6 +140,15 @@ static json_t *top_of(const tk_choice *k, const tk_logprob *lp)
     return top;
 }
 
+// How many characters of the answer's text the token is: special ones are not shown.
+static size_t shown_chars(const tk_call *c, int32_t id, const tk_buf *text)
+{
+    size_t n = 0;
+    if (tk_tokenizer_kind(c->server->model->tokenizer, id) == TK_TOKEN_CONTROL) return 0;
+    for (size_t i = 0; i < text->len; i++) n += ((unsigned char)text->data[i] & 0xC0) != 0x80;
+    return n;
+}
+
 // {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []} of what was noted.
 static json_t *logprobs(tk_choice *k)
 {
@@ -157,7 +166,7 @@ static json_t *logprobs(tk_choice *k)
         json_array_append_new(lps, none ? json_null() : json_real(fmax(lp->logprob, -9999.0)));
         json_array_append_new(tops, none || k->call->gen.n_top == 0 ? json_null() : top_of(k, lp));
         json_array_append_new(at, json_integer((json_int_t)k->lp_offset));
-        k->lp_offset += text.len;
+        k->lp_offset += shown_chars(k->call, lp->id, &text);
         tk_buf_free(&text);
     }
     k->n_lp = 0;

@@ -14,7 +14,7 @@
 
 typedef struct request {
     tk_params p; // the first field, for TK_PARAMS_SAMPLING
-    json_t *system, *metadata, *thinking;
+    json_t *system, *metadata, *thinking, *output, *cache;
 } request;
 
 static const tk_field fields[] = {
@@ -28,6 +28,8 @@ static const tk_field fields[] = {
     TK_F("system", ANY, request, system),
     TK_F("metadata", OBJECT, request, metadata),
     TK_F("thinking", OBJECT, request, thinking),
+    TK_F("output_config", OBJECT, request, output),
+    TK_F("cache_control", OBJECT, request, cache), // prompts are always kept for their beginnings
     TK_F_SAME("service_tier", "\"auto\""),
     TK_FIELD_END,
 };
@@ -189,8 +191,7 @@ static tk_status choice_in(tk_call *c, const json_t *choice, json_t **out, bool 
     return TK_OK;
 }
 
-// thinking: whether templates that can be told are told to think. A budget cannot be kept: it is refused
-// when it is smaller than what may be generated at all.
+// thinking: whether templates that can be told are told to think, and for how many tokens at most.
 static tk_status thinking_in(tk_call *c, const request *r, json_t **words)
 {
     struct thinking {
@@ -199,20 +200,54 @@ static tk_status thinking_in(tk_call *c, const request *r, json_t **words)
     } t = {.budget = -1};
     static const tk_field thinking_fields[] = {
         TK_F("type", STR, struct thinking, type),
-        TK_F_RANGE("budget_tokens", INT, struct thinking, budget, 1024, TK_LIMIT_CONTEXT),
-        TK_FIELD_END};
+        TK_F_RANGE("budget_tokens", INT, struct thinking, budget, 1, TK_LIMIT_CONTEXT),
+        TK_F_SAME("display", "\"summarized\""), TK_FIELD_END};
     *words = r->p.kwargs ? json_copy(r->p.kwargs) : json_object();
     if (r->thinking == NULL) return TK_OK;
     tk_status st = tk_fields_read(r->thinking, "thinking", thinking_fields, &t, &c->error);
     if (st != TK_OK) return st;
-    bool on = t.type && strcmp(t.type, "enabled") == 0;
+    bool on = t.type && (strcmp(t.type, "enabled") == 0 || strcmp(t.type, "adaptive") == 0);
     if (!on && (t.type == NULL || strcmp(t.type, "disabled") != 0))
         return tk_api_fail(&c->error, 400, "thinking.type",
-                           "thinking.type must be enabled or disabled");
+                           "thinking.type must be enabled, adaptive or disabled");
     c->gen.thought_budget = on ? t.budget : -1;
     json_object_set_new(*words, "enable_thinking", json_boolean(on));
     json_object_set_new(*words, "thinking", json_boolean(on));
     return TK_OK;
+}
+
+// output_config: the effort, for templates that know it, and the schema of the answer (borrowed).
+static tk_status output_in(tk_call *c, const request *r, json_t *words, json_t **schema)
+{
+    struct output {
+        const char *effort;
+        json_t *format;
+    } o = {0};
+    struct format {
+        const char *type;
+        json_t *schema;
+    } f = {0};
+    static const tk_field output_fields[] = {TK_F("effort", STR, struct output, effort),
+                                             TK_F("format", OBJECT, struct output, format),
+                                             TK_FIELD_END};
+    static const tk_field format_fields[] = {TK_F("type", STR, struct format, type),
+                                             TK_F("schema", OBJECT, struct format, schema),
+                                             TK_FIELD_END};
+    if (r->output == NULL) return TK_OK;
+    tk_status st = tk_fields_read(r->output, "output_config", output_fields, &o, &c->error);
+    if (st != TK_OK) return st;
+    if (o.effort && !c->server->template_has_effort)
+        return tk_api_fail(&c->error, 400, "output_config.effort",
+                           "this model's chat template does not know reasoning_effort");
+    if (o.effort) json_object_set_new(words, "reasoning_effort", json_string(o.effort));
+    if (o.format == NULL) return TK_OK;
+    st = tk_fields_read(o.format, "output_config.format", format_fields, &f, &c->error);
+    if (st == TK_OK && (f.type == NULL || strcmp(f.type, "json_schema") != 0 || f.schema == NULL))
+        st = tk_api_fail(
+            &c->error, 400, "output_config.format",
+            "output_config.format must be {\"type\": \"json_schema\", \"schema\": {..}}");
+    *schema = f.schema;
+    return st;
 }
 
 // Keeps what was made of the request alive as long as the call.
@@ -225,6 +260,7 @@ static void keep(tk_call *c, json_t *made)
 
 typedef struct translated {
     json_t *messages, *words, *tools, *choice;
+    json_t *schema; // borrowed
     tk_tools use;
     bool prefill;
 } translated;
@@ -238,10 +274,17 @@ static tk_status translate(tk_call *c, const request *r, translated *t)
     TK_TRY(tools_in(c, r->p.tools, &t->tools));
     TK_TRY(choice_in(c, r->p.tool_choice, &t->choice, &parallel));
     TK_TRY(thinking_in(c, r, &t->words));
+    TK_TRY(output_in(c, r, t->words, &t->schema));
     TK_TRY(tk_tools_read(c, t->tools, t->choice, parallel, &t->use));
+    if (t->schema && t->use.forced) {
+        st = tk_api_fail(&c->error, 400, "output_config.format",
+                         "output_config.format beside a tool_choice that forces a call");
+        goto done;
+    }
+    if (t->schema) c->gen.tools = TK_TOOLS_NONE; // the answer is the JSON itself
     c->gen.one_call = !parallel;
     TK_TRY(tk_messages_read(c, raw, knows, &t->messages));
-    if (t->use.list && !knows) tk_tools_describe(&t->use, t->messages);
+    if (t->use.list && !knows && t->schema == NULL) tk_tools_describe(&t->use, t->messages);
     const json_t *last = json_array_get(t->messages, json_array_size(t->messages) - 1);
     t->prefill = strcmp(json_string_value(json_object_get(last, "role")), "assistant") == 0;
 done:
@@ -281,7 +324,8 @@ tk_status tk_read_message(tk_call *c)
     TK_TRY(translate(c, &r, &t));
     tk_conversation v = conversation(c, &t, r.p.max_tokens);
     TK_TRY(tk_params_converse(c, &v));
-    TK_TRY(tk_tools_constrain(c, &t.use));
+    TK_TRY(t.schema ? tk_params_constrain(c, t.schema, "output_config.format.schema")
+                    : tk_tools_constrain(c, &t.use));
     c->gen.format = &tk_format_message;
 done:
     keep_all(c, &t);

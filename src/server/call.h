@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "engine/service.h"
 #include "server/api.h"
+#include "server/budget.h"
 #include "server/conn.h"
 #include "server/mail.h"
 #include "text/grammar.h"
@@ -74,6 +75,7 @@ struct tk_choice {
     tk_stop *stop;
     bool hit_stop, overflow;
     tk_grammar_run *grammar; // NULL = none
+    tk_budget *budget;       // NULL = none
     // the loop's
     tk_job_id job;
     bool running;

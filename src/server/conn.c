@@ -19,7 +19,7 @@
 
 typedef enum conn_state { READING, BUSY, STREAMING, FLUSHING, LINGERING, DEAD } conn_state;
 
-enum { REQUEST_ID_BYTES = 128 };
+enum { REQUEST_ID_BYTES = 128, SEND_BUFFER_BYTES = 128 << 10 };
 static const double linger_s = 5;
 static const double drain_grace_s = 1; // for requests that were under way when draining began
 
@@ -368,8 +368,10 @@ static void on_drained(struct evbuffer *buf, const struct evbuffer_cb_info *info
 
 void tk_conn_accept(tk_conn_set *s, evutil_socket_t fd)
 {
-    int one = 1;
+    int one = 1, send_bytes = SEND_BUFFER_BYTES;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    // the kernel would keep megabytes for a client that reads nothing
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
     evutil_make_socket_nonblocking(fd);
     struct bufferevent *bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (bev == NULL) {

@@ -104,6 +104,9 @@ void tk_gen_prepare(tk_call *c)
         tk_reasoning_init(&k->reasoning, g->marks, g->reasoning_open);
         if (g->grammar)
             k->grammar = tk_grammar_run_new(g->grammar, s->trie, s->model->end, s->model->n_end);
+        if (g->marks && g->thought_budget > 0)
+            k->budget = tk_budget_new(s->model->tokenizer, g->marks, g->reasoning_open,
+                                      g->thought_budget, k->grammar);
     }
 }
 
@@ -111,6 +114,7 @@ static void free_choice(tk_choice *k)
 {
     tk_detok_free(k->detok);
     tk_stop_free(k->stop);
+    tk_budget_free(k->budget);
     tk_grammar_run_free(k->grammar);
     tk_reasoning_free(&k->reasoning);
     tk_tool_parser_free(k->tools);
@@ -316,6 +320,7 @@ static tk_status submit(tk_call *c, tk_choice *k, tk_err *err)
     j.ctx = k;
     if (k->grammar)
         j.grammar = (tk_job_grammar){k->grammar, tk_grammar_run_mask, tk_grammar_run_accept};
+    if (k->budget) j.grammar = tk_budget_grammar(k->budget);
     k->tools = tk_tool_parser_new(g->tools, g->tool_names, g->n_tool, on_tool_event, k);
     if (j.prompt_logprobs) // the first token has no prediction
         note_logprob(k, &(tk_logprob){.id = p->ids[0], .logprob = NAN});

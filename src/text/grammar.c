@@ -474,15 +474,14 @@ static void allow(const tk_token_trie *t, int32_t token, uint64_t *bits)
     for (; token >= 0; token = t->same[token]) bits[token / 64] |= (uint64_t)1 << (token % 64);
 }
 
-static void walk(tk_grammar_run *r, uint64_t *bits)
+static void walk(tk_grammar_run *r, const tk_token_tree *tree, uint64_t *bits)
 {
     tk_grammar *g = r->g;
-    const tk_token_trie *t = r->trie;
     const uint8_t *class = g->a.byte_class;
     int32_t *stack = r->stack;
     stack[0] = r->at;
-    for (int32_t i = 0; i < t->n_node;) {
-        const tk_token_node *n = &t->node[i];
+    for (int32_t i = 0; i < tree->n_node;) {
+        const tk_token_node *n = &tree->node[i];
         int32_t from = stack[n->depth - 1], to = g->set[from].next[class[n->byte]];
         if (TK_UNLIKELY(to == UNKNOWN)) to = follow(g, from, n->byte);
         if (to == DEAD) {
@@ -490,9 +489,28 @@ static void walk(tk_grammar_run *r, uint64_t *bits)
             continue;
         }
         stack[n->depth] = to;
-        if (n->token >= 0) allow(t, n->token, bits);
+        if (n->token >= 0) allow(r->trie, n->token, bits);
         i++;
     }
+}
+
+// Inside a string most tokens are known to fit without a walk.
+static void fill(tk_grammar_run *r, uint64_t *bits)
+{
+    const tk_token_trie *t = r->trie;
+    const set *s = &r->g->set[r->at];
+    int32_t plain = 0;
+    for (int32_t i = 0; i < s->n; i++)
+        if (r->g->frame[s->p[i].frame].depth < TK_LIMIT_GRAMMAR_STACK) // room for schema_fill_multi
+            plain = TK_MAX(plain, r->g->a.state[s->p[i].state].plain);
+    if (plain == 0) {
+        walk(r, &t->all, bits);
+        return;
+    }
+    memcpy(bits, t->plain, ((size_t)t->n_vocab + 63) / 64 * sizeof *bits);
+    for (int32_t i = 0; i < t->n_plain && t->n_char[t->by_length[i]] > plain; i++)
+        bits[t->by_length[i] / 64] &= ~((uint64_t)1 << (t->by_length[i] % 64));
+    walk(r, &t->odd, bits);
 }
 
 static void forget_masks(tk_grammar *g)
@@ -512,11 +530,11 @@ static const uint64_t *mask_of(tk_grammar_run *r)
     if (g->set[r->at].mask) return g->set[r->at].mask;
     if (g->n_mask >= TK_LIMIT_GRAMMAR_MASKS) forget_masks(g);
     uint64_t *bits = tk_alloc(words * sizeof *bits);
-    walk(r, bits);
+    fill(r, bits);
     if (g->starved) { // once more, with all of the memory
         find_place(r);
         memset(bits, 0, words * sizeof *bits);
-        walk(r, bits);
+        fill(r, bits);
     }
     g->set[r->at].mask = bits;
     g->n_mask++;

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NFA_NEVER = INT16_MAX };
+enum { NFA_NEVER = INT16_MAX, NFA_ANY = INT32_MAX };
 
 typedef enum nfa_edge_kind { NFA_BYTES, NFA_EMPTY, NFA_CALL } nfa_edge_kind;
 
@@ -29,6 +29,9 @@ typedef struct nfa_edge {
 typedef struct nfa_state {
     int32_t edges; // first, -1 = none
     bool final;    // of its rule
+    int32_t
+        plain; // so many characters of a JSON string may follow here, whatever they are (those that
+               // need no escape); NFA_ANY = any number; 0 = not known
 } nfa_state;
 
 typedef struct nfa_rule {

@@ -124,11 +124,15 @@ static void add_string(compiler *c, int64_t min, int64_t max, int32_t from, int3
         schema_add_char(c->a, multi, at, next);
         at = next;
     }
-    if (max < 0) schema_add_char(c->a, multi, at, at);
+    if (max < 0) {
+        schema_add_char(c->a, multi, at, at);
+        c->a->state[at].plain = NFA_ANY;
+    }
     nfa_add_bytes(c->a, at, '"', '"', to);
     for (int64_t i = min; i < max && !c->a->too_large; i++) {
         int32_t next = nfa_add_state(c->a);
         schema_add_char(c->a, multi, at, next);
+        c->a->state[at].plain = (int32_t)(max - i);
         at = next;
         nfa_add_bytes(c->a, at, '"', '"', to);
     }

@@ -302,6 +302,7 @@ void schema_add_other_key(nfa *a, char *const *names, size_t n, int32_t from, in
         nfa_add_bytes(a, other[inside[i].where], inside[i].lo, inside[i].hi, other[inside[i].next]);
     nfa_add_bytes(a, other[BETWEEN], '"', '"', to);
     if (a->too_large) return;
+    a->state[other[BETWEEN]].plain = NFA_ANY;
     // where in a character each state of the tree stands: parents come before their children
     int8_t *where = tk_alloc((size_t)(end - first) + 1);
     for (int32_t s = root; s < end && !a->too_large; s = s == root ? first : s + 1)

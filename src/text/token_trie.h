@@ -6,6 +6,7 @@
 
 #include "text/tokenizer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct tk_token_node { // in depth-first order
@@ -15,9 +16,21 @@ typedef struct tk_token_node { // in depth-first order
     uint8_t byte;
 } tk_token_node;
 
-typedef struct tk_token_trie {
+typedef struct tk_token_tree {
     tk_token_node *node;
-    int32_t n_node, n_vocab;
+    int32_t n_node;
+} tk_token_tree;
+
+typedef struct tk_token_trie {
+    tk_token_tree all;
+    // Most tokens are plain: whole characters that stand for themselves in a JSON string. Where any such text
+    // may follow, a mask is these tokens and a walk over the tree of the others.
+    tk_token_tree odd;
+    uint64_t *plain;    // [ceil(n_vocab / 64)]
+    int32_t *by_length; // [n_plain] plain tokens, those of most characters first
+    int32_t *n_char;    // [n_vocab] of plain tokens
+    int32_t n_plain;
+    int32_t n_vocab;
     int32_t *same;   // [n_vocab] another token of the same bytes, -1 = none
     uint32_t *start; // [n_vocab + 1] of each token's bytes
     uint8_t *bytes;

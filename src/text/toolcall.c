@@ -46,12 +46,12 @@ struct tk_tool_parser {
     void *ctx;
     phase phase;
     tk_buf held;
-    size_t at;    // in held: where what the phase looks at begins
-    bool in_list; // the calls stand in a JSON list
-    bool begun;   // BEGIN has been said
+    size_t at;       // in held: where what the phase looks at begins
+    bool in_list;    // the calls stand in a JSON list
+    bool begun;      // BEGIN has been said
     bool after_call; // nothing but blanks has come since a call
-    bool named;   // deepseek, mistral: the name stood before the JSON, which is the arguments alone
-    char *name;   // then
+    bool named; // deepseek, mistral: the name stood before the JSON, which is the arguments alone
+    char *name; // then
     size_t args_at; // arguments said so far, bytes
 };
 

@@ -96,7 +96,8 @@ def chat(s):
          and "write" not in json.dumps(again["choices"]), again)
     _, _, again = ask(s, n=3, max_tokens=4)
     case("n answers", [c["index"] for c in again["choices"]] == [0, 1, 2] and again["usage"]["completion_tokens"] == 12, again)
-    draws = [s.post(CHAT, {"messages": USER, "temperature": 1.5, "seed": seed, "max_tokens": 12})[2]["choices"][0]["message"]
+    draws = [s.post(CHAT, {"messages": [{"role": "user", "content": "Tell me a story about Mia in the garden."}],
+                           "temperature": 1.5, "seed": seed, "max_tokens": 12})[2]["choices"][0]["message"]
              for seed in (1, 1, 2, 3, 4)]
     case("a seed is kept", draws[0] == draws[1] and any(d != draws[0] for d in draws[2:]), draws)
     parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "3 + 4?"}]
@@ -323,6 +324,12 @@ def messages(s):
     part = "".join(d["delta"].get("partial_json", "") for n, d in events if n == "content_block_delta"
                    and d["index"] == [d["index"] for n, d in events if n == "content_block_start" and d["content_block"]["type"] == "tool_use"][0])
     case("a streamed tool_use", isinstance(json.loads(part)["a"], int), part)
+    _, _, body = s.post(path, {**base, "thinking": {"type": "enabled", "budget_tokens": 3}})
+    case("a thinking budget", body["content"][0]["thinking"].strip() and len(body["content"][0]["thinking"]) < 12
+         and body["content"][1]["type"] == "text", body)
+    _, _, body = s.post(path, {**base, "max_tokens": 300, "output_config": {"format": {"type": "json_schema", "schema": {
+        "type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}}}})
+    case("a message's schema", type(json.loads(body["content"][-1]["text"])["x"]) is bool, body)
     back = USER + [{"role": "assistant", "content": [{"type": "text", "text": "I add."}, {"type": "tool_use", "id": "t", "name": "add", "input": {"a": 3}}]},
                    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "7"}]}]}]
     status, _, body = s.post(path, {**base, "max_tokens": 4, "messages": back, "system": [{"type": "text", "text": "Be short."}]})

@@ -118,9 +118,9 @@ class Server:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, timeout=60):
-        """Ends it by SIGTERM; the exit status."""
-        if self.process.poll() is None:
+    def stop(self, timeout=60, told=False):
+        """Ends it by SIGTERM (unless it has been told to end already); the exit status."""
+        if self.process.poll() is None and not told:
             self.signal(signal.SIGTERM)
         try:
             status = self.process.wait(timeout)

@@ -20,7 +20,7 @@ tk_layer(num tk_base)
 tk_layer(hw tk_base)
 tk_layer(store tk_num tk_base PkgConfig::CURL)
 tk_layer(text tk_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
-tk_layer(kv tk_base)
+tk_layer(kv tk_base PkgConfig::ZSTD)
 tk_layer(kernels tk_num tk_hw tk_base)
 # One folder, one flag set: nothing outside it may use these instructions.
 file(GLOB avx2_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx2/*.c)
@@ -54,6 +54,3 @@ set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/api.c PROPERTIES
   COMPILE_DEFINITIONS "TK_VERSION=\"${PROJECT_VERSION}\"")
-if(NOT EXISTS ${PROJECT_SOURCE_DIR}/src/engine/service.c) # until the scheduler is there
-  target_sources(tk_engine PRIVATE ${PROJECT_SOURCE_DIR}/tests/server/fake_service.c)
-endif()

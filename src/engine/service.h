@@ -100,7 +100,7 @@ typedef struct tk_job_opts {
 tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err);
 
 // TK_BAD_INPUT: a prompt that can never fit (with the arithmetic), bad ids or options. TK_NOMEM: the queue
-// is full. TK_INTERRUPTED: draining. On failure no callback comes.
+// is full. TK_INTERRUPTED: draining. On failure no callback comes. *id is set before the first callback.
 tk_status tk_service_submit(tk_service *s, const tk_job_opts *j, tk_job_id *id, tk_err *err);
 
 // Takes effect within one step; at most one more token is shown. An unknown or finished id is fine.

@@ -20,7 +20,7 @@ tk_layer(num tk_base)
 tk_layer(hw tk_base)
 tk_layer(store tk_num tk_base PkgConfig::CURL PkgConfig::CRYPTO)
 tk_layer(text tk_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
-tk_layer(kv tk_base)
+tk_layer(kv tk_base PkgConfig::ZSTD)
 tk_layer(kernels tk_num tk_hw tk_base)
 # One folder, one flag set: nothing outside it may use these instructions.
 file(GLOB avx2_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx2/*.c)
@@ -44,6 +44,7 @@ set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
 tk_layer(plan tk_model tk_store tk_hw tk_num tk_base)
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
 tk_layer(bench tk_engine PkgConfig::CURL)
+tk_layer(server tk_engine tk_text PkgConfig::EVENT)
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
   OUTPUT_VARIABLE tk_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
@@ -57,8 +58,8 @@ if(NOT tk_commit_count)
 endif()
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(tokamak ${cli_sources})
-target_link_libraries(tokamak PRIVATE tk_bench tk_engine tk_plan PkgConfig::EDIT)
-set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTIES COMPILE_DEFINITIONS
+target_link_libraries(tokamak PRIVATE tk_server tk_bench tk_engine tk_plan PkgConfig::EDIT)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c ${PROJECT_SOURCE_DIR}/src/cli/cmd_serve.c PROPERTIES COMPILE_DEFINITIONS
   "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\";TK_COMMIT_COUNT=${tk_commit_count}")
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)

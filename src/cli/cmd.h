@@ -59,6 +59,7 @@ extern const int tk_cmd_commit_count;
     X(template)                                                                                    \
     X(logits)                                                                                      \
     X(pull)                                                                                        \
+    X(serve)                                                                                       \
     X(synth)                                                                                       \
     X(bench_kernel)                                                                                \
     X(bench_serve)                                                                                 \

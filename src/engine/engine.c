@@ -161,21 +161,24 @@ tk_status tk_engine_generate(tk_engine *e, const int32_t *prompt, int32_t n_prom
         return tk_fail(err, TK_NOMEM,
                        "the prompt has %lld tokens with what went before, the context holds %d",
                        (long long)need, tk_exec_plan_of(e->exec)->n_kv_tok);
-    tk_sampler *s = tk_sampler_new(sample, e->program->cfg.n_vocab);
+    int32_t n_vocab = e->program->cfg.n_vocab;
+    tk_sampler *s = tk_sampler_new(sample);
+    tk_sample_scratch *scratch = tk_sample_scratch_new(n_vocab);
     tk_status st;
+    tk_sampler_see_prompt(s, prompt, n_prompt);
     uint64_t start = tk_clock_ns(), first = 0;
     TK_TRY(feed(e, prompt, n_prompt, interrupt, err));
     out->prefill_s = (double)(tk_clock_ns() - start) * 1e-9;
     while (out->n_out < max_tokens) {
-        double logprob;
-        int32_t id = tk_sampler_draw(s, e->logits, &logprob);
+        int32_t id = tk_sampler_draw(s, scratch, e->logits, NULL);
         if (first == 0) first = tk_clock_ns();
         if (is_end(id, end, n_end)) {
             out->ended = true;
             break;
         }
         out->n_out++;
-        if (!fn(ctx, id, logprob)) {
+        tk_sampler_see_output(s, id);
+        if (!fn(ctx, id, tk_sample_logprob(e->logits, n_vocab, id))) {
             out->stopped = true;
             break;
         }
@@ -187,5 +190,6 @@ tk_status tk_engine_generate(tk_engine *e, const int32_t *prompt, int32_t n_prom
     out->decode_s = first ? (double)(tk_clock_ns() - first) * 1e-9 : 0;
 done:
     tk_sampler_free(s);
+    tk_sample_scratch_free(scratch);
     return st;
 }

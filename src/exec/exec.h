@@ -71,6 +71,19 @@ typedef struct tk_step_part {
 // the vocabulary.
 tk_status tk_exec_step(tk_exec *x, const tk_step_part *parts, int n_part, tk_err *err);
 
+// The cache's bytes, for those who keep its books (kv_blocks.c). A block holds TK_KV_BLOCK_TOK tokens of every
+// layer. Between steps, by the owner.
+size_t tk_exec_kv_block_bytes(const tk_exec *x);
+void tk_exec_kv_copy(tk_exec *x, tk_kv_copy c);
+void tk_exec_kv_read(const tk_exec *x, int32_t block, void *out);  // [tk_exec_kv_block_bytes]
+void tk_exec_kv_write(tk_exec *x, int32_t block, const void *in); // what kv_read gave
+// Names the contents of a cache: equal for two execs only when a block of one can be used by the other.
+// Covers the cache's type and shape, instruction set, MLA form, every weight's name and shape, and a sample
+// of the weights' bytes.
+void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2]);
+// From now on as with mla_expand_from = -1: a token's logits do not depend on how its prompt is cut.
+void tk_exec_fix_form(tk_exec *x);
+
 // How often each expert was chosen since the start or the last reset: [n_layer][n_expert], layers without
 // experts are zero. NULL when the model is dense. Borrowed.
 const uint64_t *tk_exec_expert_load(const tk_exec *x);

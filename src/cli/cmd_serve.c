@@ -32,7 +32,7 @@ typedef struct options {
     int64_t max_body_bytes, max_connections, concurrent, top_k;
     double ttft_ms, tpot_ms, requests_per_min, tokens_per_min, shutdown_s;
     double temperature, top_p, min_p;
-    bool allow_open, prefix_cache, no_prefix_cache, deterministic, auto_tools;
+    bool allow_open, prefix_cache, no_prefix_cache, deterministic, auto_tools, no_repack;
 } options;
 
 #define OPT(opt_name, opt_type, field, opt_help, ...)                                              \
@@ -85,6 +85,8 @@ static const tk_opt table[] = {
         .arg = "MS", .min = 0, .max = 1e7),
     OPT("deterministic", FLAG, deterministic,
         "A request's output does not depend on what else is being answered."),
+    OPT("no-repack", FLAG, no_repack,
+        "Use the weights where they are mapped: slower, ready at once, shared between processes."),
     OPT("temperature", DOUBLE, temperature,
         "For requests that do not say (default: generation_config.json's, or 1).", .arg = "T",
         .min = -1, .max = 100, .aliases = "temp"),
@@ -286,6 +288,7 @@ static tk_status load(const options *o, const char *model, tk_model *m, tk_servi
     int32_t kv_tok;
     tk_status st;
     TK_TRY(tk_model_opts_apply(&o->model, &eo, err));
+    eo.repack = !o->no_repack;
     TK_TRY(tk_model_open(model, &eo, true, m, err));
     choose_sizes(o, m, max_len, &kv_tok);
     TK_TRY(tk_engine_load(m->engine, kv_tok, err));

@@ -81,7 +81,8 @@ void tk_exec_kv_write(tk_exec *x, int32_t block, const void *in); // what kv_rea
 // Covers the cache's type and shape, instruction set, MLA form, every weight's name and shape, and a sample
 // of the weights' bytes.
 void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2]);
-// From now on as with mla_expand_from = -1: a token's logits do not depend on how its prompt is cut.
+// From now on as with mla_expand_from = -1 and exact: a token's logits depend neither on how its prompt is cut
+// nor on what else is in the step.
 void tk_exec_fix_form(tk_exec *x);
 
 // How often each expert was chosen since the start or the last reset: [n_layer][n_expert], layers without

@@ -27,6 +27,7 @@ static tk_status price_side(const tk_plan_call *c, const char *system, const tk_
                            : in->hw->flops[TK_PREC_FP8] > 0 ? "fp8"
                                                             : "bf16";
         TK_TRY(tk_precision_parse(best, &in->model->shape, in->hw, in->backend, &in->prec, err));
+        in->precision = best;
     }
     // a model too large for one machine is spread over as many as it needs
     st = tk_search(in, &s->search, NULL);

@@ -152,6 +152,13 @@ tk_status tk_layout_complete(tk_layout *l, const tk_shape *s, int n_accel, tk_er
 
 // ---- collectives
 
+// Of one accelerator beyond its scale-up domain; a slow card where the catalogue knows none.
+static double net_rate(const tk_case *c)
+{
+    double net = c->hw->net_bytes_per_s > 0 ? c->hw->net_bytes_per_s : 12.5e9;
+    return c->k->v[TK_P_NET_LINK] * net;
+}
+
 double tk_cost_all_reduce(const tk_case *c, int n, double bytes)
 {
     if (n <= 1) return 0;
@@ -167,9 +174,8 @@ double tk_cost_all_reduce(const tk_case *c, int n, double bytes)
     }
     int far = (n + near - 1) / near;
     if (far > 1) { // each rank carries its share of the reduced vector over its own NIC
-        double net = c->hw->net_bytes_per_s > 0 ? c->hw->net_bytes_per_s : 12.5e9;
-        t += v[TK_P_NET_ALPHA] * 1e-6 * log2(far) +
-             2 * bytes / near * (far - 1) / far / (v[TK_P_NET_LINK] * net);
+        t +=
+            v[TK_P_NET_ALPHA] * 1e-6 * log2(far) + 2 * bytes / near * (far - 1) / far / net_rate(c);
     }
     return t;
 }
@@ -181,10 +187,7 @@ double tk_cost_all_to_all(const tk_case *c, int n, double bytes)
     double near = n < c->hw->scale_up ? n : c->hw->scale_up;
     double in = bytes * (near - 1) / n / (v[TK_P_A2A_LINK] * c->hw->link_bytes_per_s);
     double t = v[TK_P_A2A_ALPHA] * 1e-6 * (0.4 + 0.2 * log2(n)) + in;
-    if (n > c->hw->scale_up) {
-        double net = c->hw->net_bytes_per_s > 0 ? c->hw->net_bytes_per_s : 12.5e9;
-        t += v[TK_P_NET_ALPHA] * 1e-6 + bytes * (n - near) / n / (v[TK_P_NET_LINK] * net);
-    }
+    if (n > c->hw->scale_up) t += v[TK_P_NET_ALPHA] * 1e-6 + bytes * (n - near) / n / net_rate(c);
     return t;
 }
 
@@ -313,7 +316,7 @@ void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out)
     if (c->at.pp > 1) {
         double bytes = z.attn_tok * c->shape->hidden * 2;
         double hop = c->at.tp * c->at.dp * c->at.pp > c->hw->scale_up
-                         ? v[TK_P_NET_ALPHA] * 1e-6 + bytes / (v[TK_P_NET_LINK] * 50e9)
+                         ? v[TK_P_NET_ALPHA] * 1e-6 + bytes / net_rate(c)
                          : v[TK_P_AR_ALPHA] * 1e-6 + bytes / c->hw->link_bytes_per_s;
         out->comm += (c->at.pp - 1) * hop;
         out->s += (c->at.pp - 1) * hop;

@@ -70,7 +70,7 @@ static int config_fold(const tk_point *r)
 bool tk_fold_holds(const tk_fold *f, const tk_point *row, const tk_prediction *p)
 {
     switch (f->kind) {
-    case TK_FOLD_CONFIG: return config_fold(row) == atoi(f->name);
+    case TK_FOLD_CONFIG: return config_fold(row) == f->name[0] - '0';
     case TK_FOLD_SYSTEM: return p->hw && strcmp(p->hw->part, f->name) == 0;
     case TK_FOLD_MODEL: return p->model && strcmp(p->model->name, f->name) == 0;
     default: return false;

@@ -54,7 +54,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
 // log-normal and sigma is relative; log 0: any sign, sigma is absolute.
 #define TK_PARAM_MAP(X)                                                                            \
     X(EM_AMPERE, "em_ampere", "of HBM peak", SERVE, 1, .80, .12, TK_FROM_GEMM)                     \
-    X(EM_HOPPER, "em_hopper", "of HBM peak", SERVE, 1, .87, .08, TK_FROM_GEMM)                    \
+    X(EM_HOPPER, "em_hopper", "of HBM peak", SERVE, 1, .87, .08, TK_FROM_GEMM)                     \
     X(EM_BLACKWELL, "em_blackwell", "of HBM peak", SERVE, 1, .88, .08, TK_FROM_GEMM)               \
     X(EM_OTHER, "em_other", "of HBM peak", SERVE, 1, .70, .20, TK_FROM_GUESS)                      \
     X(EM_FP8, "em_fp8", "x bf16", SERVE, 1, .95, .10, TK_FROM_GEMM)                                \
@@ -86,7 +86,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
                          10, 60, 60, 60, .60, TK_FROM_GUESS)                                       \
     TK_PARAM_PER_BACKEND(X, MIX, "prefill_mix", "x prefill time", SERVE, 1, 1, 1, 1, .9, 1, 1, 1,  \
                          .20, TK_FROM_GUESS)                                                       \
-    X(GEMM_EXP, "products_exponent", "of a layer's products over 7", SERVE, 0, 1.0, .15,            \
+    X(GEMM_EXP, "products_exponent", "of a layer's products over 7", SERVE, 0, 1.0, .15,           \
       TK_FROM_GUESS)                                                                               \
     X(T_STEP, "step", "us per step", SERVE, 1, 500, .60, TK_FROM_GUESS)                            \
     X(EM_EXPERT_OLD, "em_expert_mlenergy_blackwell", "x", SERVE, 1, .6, .50, TK_FROM_GUESS)        \

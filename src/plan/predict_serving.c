@@ -162,10 +162,10 @@ static void read_ablation(const tk_ask *a, tk_serve_in *in)
     const tk_model_entry *m = a->out->model;
     const char *p = strstr(a->row->f[TK_COL_NOTE], "cumulative ablation step ");
     if (p == NULL) return;
-    int step = atoi(p + 25);
+    long step = strtol(p + 25, NULL, 10);
     if (step < 0 || step > 100) return;
-    int kernels = step - (step >= 5) - (step >= 11) - (step >= 14) - (step >= 17);
-    in->decode.fixed_scale *= pow(a->p->k->v[TK_P_KERNEL_STEP], kernels - 9);
+    long kernels = step - (step >= 5) - (step >= 11) - (step >= 14) - (step >= 17);
+    in->decode.fixed_scale *= pow(a->p->k->v[TK_P_KERNEL_STEP], (double)(kernels - 9));
     if (step >= 5 && m->n_accepted > 3) {
         in->mtp = 3;
         // one module drafting for all depths accepts less before step 10; relaxed acceptance more at 17

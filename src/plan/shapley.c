@@ -54,10 +54,11 @@ static tk_status apply(unsigned set, const tk_search_in *to, const tk_hw *from, 
     if (!on(set, TK_FACTOR_HARDWARE)) in->hw = from;
     bool fp4 = on(set, TK_FACTOR_NVFP4) && in->hw->flops[TK_PREC_FP4] > 0;
     bool fp8 = on(set, TK_FACTOR_FP8) && in->hw->flops[TK_PREC_FP8] > 0;
-    tk_status st = tk_precision_parse(fp4   ? "nvfp4"
-                                      : fp8 ? "fp8"
-                                            : "bf16",
-                                      &in->model->shape, in->hw, in->backend, &in->prec, err);
+    in->precision = "bf16";
+    if (fp8) in->precision = "fp8";
+    if (fp4) in->precision = "nvfp4";
+    tk_status st =
+        tk_precision_parse(in->precision, &in->model->shape, in->hw, in->backend, &in->prec, err);
     if (st != TK_OK) return st;
     in->prec.kv_bytes = on(set, TK_FACTOR_FP8_KV) && in->hw->flops[TK_PREC_FP8] > 0 ? 1 : 2;
     // contiguous caches reserve the longest answer: 20 to 38 % of them hold tokens (Kwon et al. 2023)

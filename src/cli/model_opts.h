@@ -10,6 +10,7 @@ typedef struct tk_model_opts {
     int64_t threads; // 0 = all
     int64_t ctx;     // 0 = automatic
     const char *compute;
+    bool deterministic;
 } tk_model_opts;
 
 #define TK_MODEL_OPTS(options_type)                                                                \
@@ -29,6 +30,11 @@ typedef struct tk_model_opts {
          .max = 16777216,                                                                          \
          .help = "Tokens of context (default 0: what the task needs).",                            \
          .offset = offsetof(options_type, model.ctx)},                                             \
+        {.name = "deterministic",                                                                  \
+         .type = TK_OPT_FLAG,                                                                      \
+         .help = "Latent attention in one form, so that an answer does not depend on how its "     \
+                 "prompt is cut into steps, nor on other requests.",                               \
+         .offset = offsetof(options_type, model.deterministic)},                                   \
     {                                                                                              \
         .name = "compute", .type = TK_OPT_CHOICE, .arg = "ref|best", .choices = "ref best",        \
         .help = "Kernels: best for this machine (default), or the reference ones with a float32 "  \

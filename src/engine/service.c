@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "engine/service_priv.h"
+#include "engine/service_tier.h"
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -75,6 +75,7 @@ static void make_lists(tk_service *s)
 static void free_service(tk_service *s)
 {
     if (s == NULL) return;
+    svc_tier_stop(s);
     tk_free(s->waiting);
     tk_free(s->running);
     tk_free(s->parts);
@@ -116,6 +117,18 @@ static void set_up(tk_service *s, tk_model *m, const tk_service_opts *o)
     pthread_cond_init(&s->idle, NULL);
 }
 
+static void say_plan(const tk_service *s)
+{
+    double mib = 1.0 / (1 << 20);
+    tk_log(
+        TK_LOG_INFO,
+        "serving: %d sequences at once of at most %d tokens, %d KV blocks of %d tokens, steps of "
+        "at most %d tokens; logits %.1f MiB, disk buffers %.1f MiB",
+        s->opts.max_num_seqs, s->max_len, tk_kv_pool_count(s->kv), TK_KV_BLOCK_TOK, s->max_step_tok,
+        (double)s->n_row * s->n_vocab * sizeof *s->logits * mib,
+        (double)svc_tier_buffer_bytes(s) * mib);
+}
+
 tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
 {
     *out = NULL;
@@ -126,6 +139,8 @@ tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **o
     set_up(s, m, o);
     make_lists(s);
     TK_TRY(make_logits(s, err));
+    TK_TRY(svc_tier_start(s, err));
+    say_plan(s);
     int rc = pthread_create(&s->thread, NULL, svc_thread, s);
     if (rc != 0) {
         st = tk_fail(err, TK_FAILED, "cannot make the engine thread: %s", strerror(rc));

@@ -72,7 +72,7 @@ static void make_lists(tk_service *s)
     s->inbox = tk_queue_new(sizeof(svc_msg), (size_t)s->cap_waiting + CANCEL_ROOM);
 }
 
-static void free_service(tk_service *s)
+void svc_free(tk_service *s)
 {
     if (s == NULL) return;
     svc_tier_stop(s);
@@ -129,7 +129,7 @@ static void say_plan(const tk_service *s)
         (double)svc_tier_buffer_bytes(s) * mib);
 }
 
-tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
+tk_status svc_new(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
 {
     *out = NULL;
     tk_status st = check_opts(m, o, err);
@@ -140,18 +140,28 @@ tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **o
     make_lists(s);
     TK_TRY(make_logits(s, err));
     TK_TRY(svc_tier_start(s, err));
-    say_plan(s);
-    int rc = pthread_create(&s->thread, NULL, svc_thread, s);
-    if (rc != 0) {
-        st = tk_fail(err, TK_FAILED, "cannot make the engine thread: %s", strerror(rc));
-        goto done;
-    }
-    pthread_setname_np(s->thread, "tk-engine");
     *out = s;
     s = NULL;
 done:
-    free_service(s);
+    svc_free(s);
     return st;
+}
+
+tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
+{
+    tk_service *s = NULL;
+    *out = NULL;
+    tk_status st = svc_new(m, o, &s, err);
+    if (st != TK_OK) return st;
+    say_plan(s);
+    int rc = pthread_create(&s->thread, NULL, svc_thread, s);
+    if (rc != 0) {
+        svc_free(s);
+        return tk_fail(err, TK_FAILED, "cannot make the engine thread: %s", strerror(rc));
+    }
+    pthread_setname_np(s->thread, "tk-engine");
+    *out = s;
+    return TK_OK;
 }
 
 // Counts the job in and posts it; the door is held, so that draining sees it or refuses it.
@@ -219,7 +229,7 @@ void tk_service_stop(tk_service *s, double timeout_s)
     pthread_mutex_lock(&s->door);
     while (s->n_drainer > 0) pthread_cond_wait(&s->idle, &s->door);
     pthread_mutex_unlock(&s->door);
-    free_service(s);
+    svc_free(s);
 }
 
 tk_status tk_service_reset_prefix_cache(tk_service *s)

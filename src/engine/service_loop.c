@@ -99,7 +99,7 @@ static void fail_step(tk_service *s, tk_status st, const tk_err *err)
         svc_job_finish(s, s->parts[i].job, TK_FINISH_ERROR, st, err->msg);
 }
 
-static void keep_books(tk_service *s, double seconds)
+void svc_keep_books(tk_service *s, double seconds)
 {
     double target = s->opts.tpot_target_s;
     s->now.n_step++;
@@ -121,7 +121,7 @@ static void run_step(tk_service *s)
         fail_step(s, st, &err);
         return;
     }
-    keep_books(s, (double)(end - begin) * 1e-9);
+    svc_keep_books(s, (double)(end - begin) * 1e-9);
     // all books before any callback: what one job's end gives back, another's block may be
     for (int32_t k = 0; k < s->n_part && s->opts.prefix_cache; k++) {
         const svc_part *p = &s->parts[s->order[k]];

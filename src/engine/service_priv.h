@@ -123,7 +123,13 @@ struct tk_service {
     tk_sample_scratch *scratch;
 };
 
+// service.c: a service without its thread (tests plan steps by hand).
+tk_status svc_new(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err);
+void svc_free(tk_service *s); // NULL is fine
+
 // service_loop.c
+// After a step that took this long.
+void svc_keep_books(tk_service *s, double seconds);
 void *svc_thread(void *service);
 void svc_take_messages(tk_service *s);
 void svc_mark_cancelled(tk_service *s, tk_job_id id);

@@ -32,7 +32,7 @@ typedef struct options {
     int64_t max_body_bytes, max_connections, concurrent, top_k;
     double ttft_ms, tpot_ms, requests_per_min, tokens_per_min, shutdown_s;
     double temperature, top_p, min_p;
-    bool allow_open, prefix_cache, no_prefix_cache, deterministic, auto_tools, no_repack;
+    bool allow_open, prefix_cache, no_prefix_cache, auto_tools, no_repack;
 } options;
 
 #define OPT(opt_name, opt_type, field, opt_help, ...)                                              \
@@ -83,8 +83,6 @@ static const tk_opt table[] = {
         .max = 1e7),
     OPT("tpot-target", DOUBLE, tpot_ms, "Aim for this time per output token, ms (default 0: none).",
         .arg = "MS", .min = 0, .max = 1e7),
-    OPT("deterministic", FLAG, deterministic,
-        "A request's output does not depend on what else is being answered."),
     OPT("no-repack", FLAG, no_repack,
         "Use the weights where they are mapped: slower, ready at once, shared between processes."),
     OPT("temperature", DOUBLE, temperature,
@@ -244,7 +242,7 @@ static tk_service_opts service_opts(const options *o, int32_t max_len)
     s.ttft_target_s = o->ttft_ms / 1e3;
     s.tpot_target_s = o->tpot_ms / 1e3;
     s.prefix_cache = !o->no_prefix_cache;
-    s.deterministic = o->deterministic;
+    s.deterministic = o->model.deterministic;
     s.kv_disk_dir = o->kv_disk_dir;
     s.kv_disk_bytes = (uint64_t)o->kv_disk_mb << 20;
     return s;

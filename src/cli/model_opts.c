@@ -8,6 +8,8 @@ tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_er
     *out = tk_engine_opts_default();
     out->n_thread = (int)o->threads;
     out->n_ctx = (int32_t)o->ctx;
+    out->mla_expand_from = o->deterministic ? -1 : 0;
+    out->exact = o->deterministic;
     out->reference = o->compute && strcmp(o->compute, "ref") == 0;
     out->repack = o->repack;
     return tk_kernels_allowed(&out->isa, err);

@@ -11,6 +11,7 @@ typedef struct tk_model_opts {
     int64_t ctx;     // 0 = automatic
     const char *compute;
     bool repack;
+    bool deterministic;
 } tk_model_opts;
 
 #define TK_MODEL_OPTS(options_type)                                                                \
@@ -35,6 +36,11 @@ typedef struct tk_model_opts {
          .help = "Pack the weights for this processor: faster, for a copy in memory in place of "  \
                  "the mapped file.",                                                               \
          .offset = offsetof(options_type, model.repack)},                                          \
+        {.name = "deterministic",                                                                  \
+         .type = TK_OPT_FLAG,                                                                      \
+         .help = "Leave out what rounds otherwise for many tokens at once: an answer depends "     \
+                 "neither on how its prompt is cut into steps nor on other requests.",             \
+         .offset = offsetof(options_type, model.deterministic)},                                   \
     {                                                                                              \
         .name = "compute", .type = TK_OPT_CHOICE, .arg = "ref|best", .choices = "ref best",        \
         .help = "Kernels: best for this machine (default), or the reference ones with a float32 "  \

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A model ready to answer: checkpoint, program, exec, and (when the files have them) tokenizer and chat
-// template. This first engine runs one request at a time; many at once come with the server. Owner: the
-// thread that opened it.
+// template. Runs one request at a time; for many at once see service.h. Owner: the thread that opened it.
 #ifndef TK_ENGINE_ENGINE_H
 #define TK_ENGINE_ENGINE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "engine/service_priv.h"
+#include "engine/service_tier.h"
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -72,9 +72,10 @@ static void make_lists(tk_service *s)
     s->inbox = tk_queue_new(sizeof(svc_msg), (size_t)s->cap_waiting + CANCEL_ROOM);
 }
 
-static void free_service(tk_service *s)
+void svc_free(tk_service *s)
 {
     if (s == NULL) return;
+    svc_tier_stop(s);
     tk_free(s->waiting);
     tk_free(s->running);
     tk_free(s->parts);
@@ -116,7 +117,19 @@ static void set_up(tk_service *s, tk_model *m, const tk_service_opts *o)
     pthread_cond_init(&s->idle, NULL);
 }
 
-tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
+static void say_plan(const tk_service *s)
+{
+    double mib = 1.0 / (1 << 20);
+    tk_log(
+        TK_LOG_INFO,
+        "serving: %d sequences at once of at most %d tokens, %d KV blocks of %d tokens, steps of "
+        "at most %d tokens; logits %.1f MiB, disk buffers %.1f MiB",
+        s->opts.max_num_seqs, s->max_len, tk_kv_pool_count(s->kv), TK_KV_BLOCK_TOK, s->max_step_tok,
+        (double)s->n_row * s->n_vocab * sizeof *s->logits * mib,
+        (double)svc_tier_buffer_bytes(s) * mib);
+}
+
+tk_status svc_new(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
 {
     *out = NULL;
     tk_status st = check_opts(m, o, err);
@@ -126,17 +139,29 @@ tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **o
     set_up(s, m, o);
     make_lists(s);
     TK_TRY(make_logits(s, err));
-    int rc = pthread_create(&s->thread, NULL, svc_thread, s);
-    if (rc != 0) {
-        st = tk_fail(err, TK_FAILED, "cannot make the engine thread: %s", strerror(rc));
-        goto done;
-    }
-    pthread_setname_np(s->thread, "tk-engine");
+    TK_TRY(svc_tier_start(s, err));
     *out = s;
     s = NULL;
 done:
-    free_service(s);
+    svc_free(s);
     return st;
+}
+
+tk_status tk_service_start(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err)
+{
+    tk_service *s = NULL;
+    *out = NULL;
+    tk_status st = svc_new(m, o, &s, err);
+    if (st != TK_OK) return st;
+    say_plan(s);
+    int rc = pthread_create(&s->thread, NULL, svc_thread, s);
+    if (rc != 0) {
+        svc_free(s);
+        return tk_fail(err, TK_FAILED, "cannot make the engine thread: %s", strerror(rc));
+    }
+    pthread_setname_np(s->thread, "tk-engine");
+    *out = s;
+    return TK_OK;
 }
 
 // Counts the job in and posts it; the door is held, so that draining sees it or refuses it.
@@ -204,7 +229,7 @@ void tk_service_stop(tk_service *s, double timeout_s)
     pthread_mutex_lock(&s->door);
     while (s->n_drainer > 0) pthread_cond_wait(&s->idle, &s->door);
     pthread_mutex_unlock(&s->door);
-    free_service(s);
+    svc_free(s);
 }
 
 tk_status tk_service_reset_prefix_cache(tk_service *s)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The engine thread: takes messages, plans a step, runs it, shows what came out; sleeps when there is nothing
 // to do. It never waits for another thread otherwise.
-#include "engine/service_priv.h"
+#include "engine/service_tier.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,6 +26,7 @@ static void take_message(tk_service *s, const svc_msg *m)
         break;
     case SVC_MSG_CANCEL: svc_mark_cancelled(s, m->value); break;
     case SVC_MSG_RESET: tk_kv_prefix_reset(s->kv); break;
+    case SVC_MSG_TIER: svc_tier_take(s, (int32_t)m->value); break;
     case SVC_MSG_STOP:
         s->stopping = true;
         s->stop_ns = m->value;
@@ -61,6 +62,7 @@ static void publish(tk_service *s)
     s->now.n_waiting = s->n_waiting;
     s->now.n_block_free = tk_kv_pool_free_count(s->kv);
     s->now.n_block_cached = tk_kv_pool_cached_count(s->kv);
+    svc_tier_fill_stats(s);
     pthread_mutex_lock(&s->door);
     s->stats = s->now;
     if (s->expert_load)
@@ -97,7 +99,7 @@ static void fail_step(tk_service *s, tk_status st, const tk_err *err)
         svc_job_finish(s, s->parts[i].job, TK_FINISH_ERROR, st, err->msg);
 }
 
-static void keep_books(tk_service *s, double seconds)
+void svc_keep_books(tk_service *s, double seconds)
 {
     double target = s->opts.tpot_target_s;
     s->now.n_step++;
@@ -119,7 +121,7 @@ static void run_step(tk_service *s)
         fail_step(s, st, &err);
         return;
     }
-    keep_books(s, (double)(end - begin) * 1e-9);
+    svc_keep_books(s, (double)(end - begin) * 1e-9);
     // all books before any callback: what one job's end gives back, another's block may be
     for (int32_t k = 0; k < s->n_part && s->opts.prefix_cache; k++) {
         const svc_part *p = &s->parts[s->order[k]];
@@ -132,12 +134,19 @@ static void run_step(tk_service *s)
     }
 }
 
+// With the deadline passed, what has not gone to disk yet is let go.
+static bool may_end(const tk_service *s)
+{
+    return svc_tier_is_idle(s) || tk_clock_ns() >= s->stop_ns;
+}
+
 void *svc_thread(void *service)
 {
     tk_service *s = service;
     for (;;) {
         svc_take_messages(s);
         sweep(s);
+        svc_tier_store(s);
         if (s->n_running + s->n_waiting > 0) {
             svc_plan_step(s, tk_clock_ns());
             if (s->n_part > 0) run_step(s);
@@ -145,7 +154,7 @@ void *svc_thread(void *service)
             if (s->n_part > 0) continue;
         } else {
             publish(s);
-            if (s->stopping) return NULL;
+            if (s->stopping && may_end(s)) return NULL;
         }
         svc_msg m;
         uint64_t now = tk_clock_ns();

@@ -10,7 +10,7 @@
 // With a TPOT target, prompt chunks are as large as keeps the average step of the running streams at the
 // target: what short steps save is kept as credit, at most one step's worth, and long ones spend it. A
 // prompt that would miss the TTFT target, or was passed over STARVED_STEPS times, gets its share all the same.
-#include "engine/service_priv.h"
+#include "engine/service_tier.h"
 
 #include "base/limits.h"
 
@@ -59,6 +59,8 @@ void svc_drop(tk_service *s, svc_job *j)
     // only what is computed is known: a step that failed half way has written rows past n_tok
     if (s->opts.prefix_cache && j->seq.n_tok > 0)
         tk_kv_prefix_register(s->kv, &j->seq, j->ids, true);
+    svc_tier_keep(s, j);
+    j->is_loading = false;
     tk_kv_table_clear(s->kv, &j->seq);
     if (j->state == SVC_RUNNING)
         take_out(s->running, &s->n_running, j);
@@ -159,7 +161,7 @@ static void plan_decodes(tk_service *s)
     for (; i < n; i++) turn[i] = s->running[(first + i) % n];
     for (i = 0; i < n && s->n_planned_tok < most && s->n_planned_row < s->n_row; i++) {
         svc_job *j = turn[i];
-        if (j->state != SVC_RUNNING || svc_pending(j) != 1) continue;
+        if (j->state != SVC_RUNNING || j->is_loading || svc_pending(j) != 1) continue;
         // without room it waits where it is: who stands before it and needs its blocks takes them
         if (!make_room(s, j, j->seq.n_tok + 1)) continue;
         add_part(s, j, 1, 1);
@@ -306,6 +308,7 @@ static bool admit(tk_service *s, svc_job *j, uint64_t now_ns, bool late)
         return false;
     }
     start_running(s, j);
+    if (!shows_prompt(j)) svc_tier_load(s, j);
     tk_fair_started(s->fair, j->i_key, now_ns);
     if (j->was_started) return true;
     if (s->opts.prefix_cache) s->now.prefix_queries += (uint64_t)j->n_prompt;
@@ -339,7 +342,7 @@ static svc_job *next_prompt(tk_service *s, bool may_admit, uint64_t now_ns)
 {
     for (int32_t i = 0; i < s->n_running; i++) {
         svc_job *j = s->running[i];
-        if (svc_pending(j) > 1 && j->tried_plan != s->plan_no)
+        if (svc_pending(j) > 1 && !j->is_loading && j->tried_plan != s->plan_no)
             tk_fair_offer(s->fair, j->i_key, j->priority, j->submit_ns, j->id, now_ns, j);
     }
     for (int32_t i = 0; may_admit && i < s->n_waiting; i++) {
@@ -357,11 +360,10 @@ static void plan_prompts(tk_service *s, uint64_t now_ns)
     svc_job *j;
     while ((left = budget - (s->n_planned_tok - s->n_planned_decode)) > 0 &&
            (j = next_prompt(s, may_admit, now_ns)) != NULL) {
-        if (j->state == SVC_WAITING && !admit(s, j, now_ns, late)) {
+        if (j->state == SVC_WAITING && !admit(s, j, now_ns, late))
             may_admit = false; // nobody behind it is let past
-            continue;
-        }
-        plan_chunk(s, j, left);
+        else if (!j->is_loading)
+            plan_chunk(s, j, left);
     }
     bool passed_over = s->n_part == s->n_planned_decode && has_prompt_work(s);
     s->n_starved = passed_over ? s->n_starved + 1 : 0;

@@ -4,6 +4,7 @@
 //   service_loop.c  the engine thread: messages, steps, the end
 //   service_plan.c  what goes into a step: decodes, prompt chunks, admission, preemption
 //   service_job.c   one job: from its options to its result
+//   service_tier.c  blocks to and from disk
 #ifndef TK_ENGINE_SERVICE_PRIV_H
 #define TK_ENGINE_SERVICE_PRIV_H
 
@@ -44,16 +45,28 @@ typedef struct svc_job { // owner: engine thread, from its message on
     int32_t n_cached;
     int32_t i_key;
     bool was_started, cancelled;
+    // the disk tier
+    bool is_loading;                        // takes no part in steps
+    int32_t load_next, load_end, n_loading; // blocks to ask for; asked for and not here
+    tk_kv_key load_key;                     // of load_next
+    uint64_t load_epoch;
+    int32_t n_stored;             // leading blocks that are done with
     uint64_t tried_plan, planned; // the last plan that looked at it, that took it in
     uint64_t submit_ns, start_ns, prefill_ns, first_ns;
 } svc_job;
 
-typedef enum svc_msg_kind { SVC_MSG_JOB, SVC_MSG_CANCEL, SVC_MSG_RESET, SVC_MSG_STOP } svc_msg_kind;
+typedef enum svc_msg_kind {
+    SVC_MSG_JOB,
+    SVC_MSG_CANCEL,
+    SVC_MSG_RESET,
+    SVC_MSG_STOP,
+    SVC_MSG_TIER
+} svc_msg_kind;
 
 typedef struct svc_msg {
     svc_msg_kind kind;
     svc_job *job;
-    uint64_t value; // cancel: job id; stop: deadline, ns
+    uint64_t value; // cancel: job id; stop: deadline, ns; tier: buffer
 } svc_msg;
 
 // One part of the step being planned.
@@ -62,6 +75,8 @@ typedef struct svc_part {
     int32_t n, n_logits;
     bool finishes; // its last token's logits are drawn from
 } svc_part;
+
+typedef struct svc_tier svc_tier;
 
 struct tk_service {
     tk_service_opts opts;
@@ -89,6 +104,7 @@ struct tk_service {
     bool any_cancelled, stopping;
     uint64_t stop_ns; // deadline
     tk_fair *fair;
+    svc_tier *tier; // NULL = none
     tk_step_time time;
     double credit_s;      // seconds the running streams are ahead of their TPOT target
     int32_t n_starved;    // steps in a row in which prompts waited and none was taken
@@ -107,7 +123,13 @@ struct tk_service {
     tk_sample_scratch *scratch;
 };
 
+// service.c: a service without its thread (tests plan steps by hand).
+tk_status svc_new(tk_model *m, const tk_service_opts *o, tk_service **out, tk_err *err);
+void svc_free(tk_service *s); // NULL is fine
+
 // service_loop.c
+// After a step that took this long.
+void svc_keep_books(tk_service *s, double seconds);
 void *svc_thread(void *service);
 void svc_take_messages(tk_service *s);
 void svc_mark_cancelled(tk_service *s, tk_job_id id);

@@ -75,7 +75,7 @@ tk_status tk_exec_step(tk_exec *x, const tk_step_part *parts, int n_part, tk_err
 // layer. Between steps, by the owner.
 size_t tk_exec_kv_block_bytes(const tk_exec *x);
 void tk_exec_kv_copy(tk_exec *x, tk_kv_copy c);
-void tk_exec_kv_read(const tk_exec *x, int32_t block, void *out);  // [tk_exec_kv_block_bytes]
+void tk_exec_kv_read(const tk_exec *x, int32_t block, void *out); // [tk_exec_kv_block_bytes]
 void tk_exec_kv_write(tk_exec *x, int32_t block, const void *in); // what kv_read gave
 // Names the contents of a cache: equal for two execs only when a block of one can be used by the other.
 // Covers the cache's type and shape, instruction set, MLA form, every weight's name and shape, and a sample

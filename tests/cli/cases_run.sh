@@ -10,6 +10,7 @@ printf "[]\n" >"$work/none"
 expect "run refuses an empty prompt of ids" 3 "" "the prompt has no tokens" -- run "$demo" --ids "$work/none" -q
 expect "run refuses a context that is too small" 4 '' 'the context holds' -- run "$demo" -p 'Sort 7, 3, 9, 8, 1, 2, 5, 6, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24.' -c 16 -q
 expect "run takes the reference kernels" 0 '^911$' '' -- run "$demo" -p 'What is 109 + 802?' --compute ref -q
+expect "run --deterministic answers" 0 '^911$' '' -- run "$demo" -p 'What is 109 + 802?' --deterministic -q
 expect "tokenize prints ids" 0 '^\[0,' '' -- tokenize "$demo" -p 'hello'
 printf '"What is 1 + 2?"\n"\\u0000x"\n' >"$work/in"; input=$work/in
 expect "tokenize --jsonl takes a string a line" 0 '^\[0,' '' -- tokenize "$demo" --jsonl

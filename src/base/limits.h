@@ -36,7 +36,37 @@
 #define TK_LIMIT_TEMPLATE_DEPTH 128
 #define TK_LIMIT_JSONL_LINE_BYTES (64u << 20)
 
+// grammar masks (JSON Schema -> automaton)
+#define TK_LIMIT_SCHEMA_NODES 8192     // schemas looked at, those reached through $ref once
+#define TK_LIMIT_GRAMMAR_STATES 100000 // of the automaton
+#define TK_LIMIT_GRAMMAR_EDGES 400000
+#define TK_LIMIT_GRAMMAR_RULES 20000
+#define TK_LIMIT_GRAMMAR_STACK 96      // levels of nesting of what is written
+#define TK_LIMIT_GRAMMAR_PATHS 256     // readings of what is written that are followed at once
+#define TK_LIMIT_GRAMMAR_CACHE 20000   // sets of states remembered
+#define TK_LIMIT_GRAMMAR_MASKS 256     // masks remembered of one grammar
+#define TK_LIMIT_OBJECT_PROPERTIES 200 // of one object schema
+#define TK_LIMIT_PATTERN_STATES                                                                    \
+    4096 // of a pattern's automaton, before and after it is made deterministic
+#define TK_LIMIT_PATTERN_BYTES 4096
+#define TK_LIMIT_PATTERN_STEPS 20000000u // of making it deterministic
+#define TK_LIMIT_PATTERN_DEPTH 32
+
 // serving
+#define TK_LIMIT_HTTP_LINE_BYTES 8192 // of the request line
+#define TK_LIMIT_HTTP_HEAD_BYTES 32768
+#define TK_LIMIT_HTTP_HEADERS 100
+#define TK_LIMIT_HTTP_BODY_BYTES (16u << 20)     // what --max-body-bytes is when not given
+#define TK_LIMIT_HTTP_PIPELINE_BYTES (64u << 10) // sent by a client that has an answer outstanding
+#define TK_LIMIT_HTTP_BACKLOG_BYTES (1u << 20)   // streamed, but not read by the client
+#define TK_LIMIT_SERVER_EVENTS 4096  // of one request, between the engine and the event loop
+#define TK_LIMIT_SERVER_CALLS 8192   // requests that wait to be read and tokenized
+#define TK_LIMIT_REQUEST_CHOICES 128 // n times prompts
+#define TK_LIMIT_REQUEST_MESSAGES 8192
+#define TK_LIMIT_REQUEST_TOOLS 128
+#define TK_LIMIT_REQUEST_STOPS 16
+#define TK_LIMIT_API_KEYS 1024
+#define TK_LIMIT_API_KEY_BYTES 256
 #define TK_LIMIT_SEQS 1024       // running at once
 #define TK_LIMIT_WAITING 65536   // queued requests
 #define TK_LIMIT_TOP_LOGPROBS 20 // OpenAI's

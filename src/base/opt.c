@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -20,11 +21,30 @@ static bool list_has(const char *list, const char *word, size_t len)
     return false;
 }
 
+// Names as people write them: max_model_len is max-model-len.
+static bool same_name(const char *name, size_t n, const char *word, size_t len)
+{
+    if (n != len) return false;
+    for (size_t i = 0; i < n; i++)
+        if (name[i] != (word[i] == '_' ? '-' : word[i])) return false;
+    return true;
+}
+
+static bool has_alias(const char *aliases, const char *word, size_t len)
+{
+    for (const char *p = aliases; p && *p;) {
+        size_t n = strcspn(p, " ");
+        if (same_name(p, n, word, len)) return true;
+        p += n;
+        p += strspn(p, " ");
+    }
+    return false;
+}
+
 static const tk_opt *find(const tk_opt *table, const char *word, size_t len)
 {
     for (const tk_opt *o = table; o->name; o++)
-        if ((strlen(o->name) == len && memcmp(o->name, word, len) == 0) ||
-            list_has(o->aliases, word, len))
+        if (same_name(o->name, strlen(o->name), word, len) || has_alias(o->aliases, word, len))
             return o;
     return NULL;
 }
@@ -126,6 +146,25 @@ static tk_status set_value(const tk_opt *o, const char *text, void *options, tk_
     return TK_OK;
 }
 
+// TOKAMAK_MAX_MODEL_LEN for --max-model-len: options that the command line may still set otherwise. A flag is
+// set by 1, true or yes; a list is set by its one value.
+static tk_status read_environment(const tk_opt *table, void *options, tk_err *err)
+{
+    for (const tk_opt *o = table; o->name; o++) {
+        char name[80] = "TOKAMAK_";
+        size_t n = strlen(name);
+        for (const char *p = o->name; *p && n < sizeof name - 1; p++)
+            name[n++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        name[n] = 0;
+        const char *value = getenv(name);
+        if (value == NULL || *value == 0) continue;
+        if (o->type == TK_OPT_FLAG && !list_has("1 true yes", value, strlen(value))) continue;
+        tk_status st = set_value(o, value, options, err);
+        if (st != TK_OK) return tk_fail_in(err, st, "%s", name);
+    }
+    return TK_OK;
+}
+
 // A word such as -5 or -0.5 is a value, not an option.
 static bool is_option(const char *w)
 {
@@ -137,6 +176,8 @@ tk_status tk_opt_parse(const tk_opt *table, int argc, char **argv, void *options
 {
     bool only_positional = false;
     *n_positional = 0;
+    tk_status st = read_environment(table, options, err);
+    if (st != TK_OK) return st;
     for (int i = 1; i < argc; i++) {
         const char *w = argv[i];
         if (!only_positional && strcmp(w, "--") == 0) {
@@ -161,7 +202,7 @@ tk_status tk_opt_parse(const tk_opt *table, int argc, char **argv, void *options
                 return tk_fail(err, TK_USAGE, "--%s needs a value (%s)", o->name, o->arg);
             value = argv[i];
         }
-        tk_status st = set_value(o, value, options, err);
+        st = set_value(o, value, options, err);
         if (st != TK_OK) return st;
     }
     return TK_OK;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The option table: one list per command gives parsing, `--help`, `tokamak help COMMAND` and the man page.
-// Accepted: --name VALUE, --name=VALUE, -x VALUE, aliases, `--` ends options. An unknown option suggests the
-// nearest name. Values land in the command's own options struct, by offset. One thread.
+// Accepted: --name VALUE, --name=VALUE, -x VALUE, aliases, _ for -, `--` ends options. The environment variable
+// TOKAMAK_NAME gives an option that the command line does not. An unknown option suggests the nearest name. Values land in the command's own options struct, by offset. One thread.
 #ifndef TK_BASE_OPT_H
 #define TK_BASE_OPT_H
 

@@ -116,6 +116,21 @@ tk_status tk_tokenizer_decode(const tk_tokenizer *t, const int32_t *ids, size_t 
                : TK_OK;
 }
 
+tk_token_kind tk_tokenizer_kind(const tk_tokenizer *t, int32_t id)
+{
+    return id >= 0 && id < t->n_vocab && t->token[id].s ? (tk_token_kind)t->kind[id]
+                                                        : TK_TOKEN_UNUSED;
+}
+
+bool tk_tokenizer_token_bytes(const tk_tokenizer *t, int32_t id, tk_buf *out)
+{
+    size_t before = out->len;
+    decoding d = {.begun = true}; // what decoders do to a first token is left out
+    if (!tok_is_shown(t, id, false)) return false;
+    tok_decode_token(t, &d, id, out);
+    return out->len > before;
+}
+
 struct tk_detok {
     const tk_tokenizer *t;
     bool skip_special;

@@ -9,7 +9,7 @@
 
 struct tk_stop {
     const char *const *stops;
-    int n;
+    int n, which;
     bool hit;
     tk_buf held, out;
 };
@@ -19,6 +19,7 @@ tk_stop *tk_stop_new(const char *const *stops, int n)
     tk_stop *s = tk_alloc(sizeof *s);
     *s = (tk_stop){.stops = stops,
                    .n = n,
+                   .which = -1,
                    .held = tk_buf_make(TK_LIMIT_TEXT_BYTES),
                    .out = tk_buf_make(TK_LIMIT_TEXT_BYTES)};
     return s;
@@ -33,13 +34,16 @@ void tk_stop_free(tk_stop *s)
 }
 
 // The earliest complete stop string in held, or its length when there is none.
-static size_t find_stop(const tk_stop *s)
+static size_t find_stop(tk_stop *s)
 {
     size_t best = s->held.len;
     for (int i = 0; i < s->n; i++) {
         size_t len = strlen(s->stops[i]);
         const char *at = len ? memmem(tk_buf_str(&s->held), s->held.len, s->stops[i], len) : NULL;
-        if (at && (size_t)(at - s->held.data) < best) best = (size_t)(at - s->held.data);
+        if (at && (size_t)(at - s->held.data) < best) {
+            best = (size_t)(at - s->held.data);
+            s->which = i;
+        }
     }
     return best;
 }
@@ -54,6 +58,11 @@ static size_t open_tail(const tk_stop *s)
             if (memcmp(s->held.data + s->held.len - k, s->stops[i], k) == 0) best = k;
     }
     return best;
+}
+
+int tk_stop_which(const tk_stop *s)
+{
+    return s->which;
 }
 
 const char *tk_stop_push(tk_stop *s, const char *text, size_t len, size_t *shown, bool *hit)

@@ -15,6 +15,8 @@ void tk_stop_free(tk_stop *s); // NULL is fine
 // Feeds text; returns what may be shown (*len bytes, valid until the next call). *hit = true once a stop string
 // was found: nothing comes after.
 const char *tk_stop_push(tk_stop *s, const char *text, size_t len, size_t *shown, bool *hit);
+// Which stop string was found, -1 = none yet.
+int tk_stop_which(const tk_stop *s);
 // What was held back, at the end of the stream.
 const char *tk_stop_flush(tk_stop *s, size_t *shown);
 

@@ -64,6 +64,10 @@ int32_t tk_tokenizer_find(const tk_tokenizer *t, const char *text,
 const char *tk_tokenizer_special(const tk_tokenizer *t, const char *name);
 const char *tk_tokenizer_special_name(const tk_tokenizer *t, size_t i);
 
+tk_token_kind tk_tokenizer_kind(const tk_tokenizer *t, int32_t id); // UNUSED outside the vocabulary
+// Appends the bytes a token stands for inside a text, special or not; false when it has none.
+bool tk_tokenizer_token_bytes(const tk_tokenizer *t, int32_t id, tk_buf *out);
+
 typedef enum tk_add_bos { TK_BOS_AUTO, TK_BOS_YES, TK_BOS_NO } tk_add_bos;
 
 typedef struct tk_encode_opts {

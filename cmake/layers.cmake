@@ -38,6 +38,7 @@ set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
   "TK_CONFIGS_DIR=\"${PROJECT_SOURCE_DIR}/models/configs\""
   "TK_CONFIGS_INSTALLED=\"${CMAKE_INSTALL_FULL_DATADIR}/tokamak/models/configs\"")
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
+tk_layer(server tk_engine tk_text PkgConfig::EVENT)
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
   OUTPUT_VARIABLE tk_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
@@ -46,8 +47,8 @@ if(NOT tk_commit)
 endif()
 file(GLOB cli_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cli/*.c)
 add_executable(tokamak ${cli_sources})
-target_link_libraries(tokamak PRIVATE tk_engine PkgConfig::EDIT)
-set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c PROPERTIES COMPILE_DEFINITIONS
+target_link_libraries(tokamak PRIVATE tk_server tk_engine PkgConfig::EDIT)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cli/cmd_version.c ${PROJECT_SOURCE_DIR}/src/cli/cmd_serve.c PROPERTIES COMPILE_DEFINITIONS
   "TK_VERSION=\"${PROJECT_VERSION}\";TK_COMMIT=\"${tk_commit}\"")
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/engine/locate.c PROPERTIES
   COMPILE_DEFINITIONS "${tk_demo_definitions}" TARGET_DIRECTORY tk_engine)

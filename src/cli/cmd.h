@@ -54,6 +54,7 @@ int tk_cmd_read_line(FILE *from, char **line, size_t *cap, size_t *len, tk_err *
     X(detokenize)                                                                                  \
     X(template)                                                                                    \
     X(logits)                                                                                      \
+    X(serve)                                                                                       \
     X(synth)                                                                                       \
     X(version)
 

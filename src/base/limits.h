@@ -55,7 +55,6 @@
 
 // grammar masks (JSON Schema -> automaton)
 #define TK_LIMIT_SCHEMA_NODES 8192     // schemas looked at, those reached through $ref once
-#define TK_LIMIT_SCHEMA_DEPTH 64       // of nested combinators
 #define TK_LIMIT_GRAMMAR_STATES 100000 // of the automaton
 #define TK_LIMIT_GRAMMAR_EDGES 400000
 #define TK_LIMIT_GRAMMAR_RULES 20000

@@ -83,11 +83,3 @@ void tk_mail_close(tk_mail *q)
     pthread_cond_broadcast(&q->more);
     pthread_mutex_unlock(&q->lock);
 }
-
-size_t tk_mail_count(tk_mail *q)
-{
-    pthread_mutex_lock(&q->lock);
-    size_t n = q->n;
-    pthread_mutex_unlock(&q->lock);
-    return n;
-}

@@ -32,6 +32,5 @@ tk_mail_item *tk_mail_take_all(tk_mail *q);
 // The next item; blocks until there is one. NULL once closed and empty.
 tk_mail_item *tk_mail_wait(tk_mail *q);
 void tk_mail_close(tk_mail *q);
-size_t tk_mail_count(tk_mail *q);
 
 #endif

@@ -421,8 +421,3 @@ tk_status tk_tools_constrain(tk_call *c, const tk_tools *t)
     json_decref(schema);
     return st;
 }
-
-void tk_tools_free(tk_tools *t)
-{
-    json_decref(t->made);
-}

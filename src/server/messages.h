@@ -16,7 +16,6 @@ tk_status tk_messages_text(tk_call *c, const json_t *content, const char *where,
 // The tools of a request: [{"type": "function", "function": {...}}].
 typedef struct tk_tools {
     const json_t *list; // as the template wants them; NULL = none, or none wanted
-    json_t *made;       // keeps the list when it is new
     bool forced;        // a call must come
     const char *only;   // of this tool; NULL = any
     bool parallel;      // several calls may come
@@ -30,6 +29,5 @@ void tk_tools_describe(const tk_tools *t, json_t *messages);
 // Forced calls are enforced (the answer is then JSON in the form TK_TOOLS_JSON), and the arguments of strict
 // tools. Nothing to do otherwise.
 tk_status tk_tools_constrain(tk_call *c, const tk_tools *t);
-void tk_tools_free(tk_tools *t);
 
 #endif

@@ -128,7 +128,7 @@ static void on_gone(void *ctx, tk_conn *conn, void *user)
     if (c == NULL) return;
     c->conn = NULL;
     atomic_store_explicit(&c->gone, true, memory_order_relaxed);
-    tk_gen_cancel(c);
+    if (c->prepared) tk_gen_cancel(c); // before that it is the text thread's, and nothing runs
     // freed when its last event has come; a call whose events have all come is freed by who handles them
 }
 

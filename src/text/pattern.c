@@ -81,8 +81,8 @@ static int by_lo(const void *a, const void *b)
     return x->lo < y->lo ? -1 : x->lo > y->lo;
 }
 
-// ranges[first..) turned into their complement.
-static void complement(parser *p, int first)
+// ranges[first..) turned into their complement up to `last`.
+static void complement(parser *p, int first, uint32_t last)
 {
     range old[64];
     int n = p->n_range - first;
@@ -94,17 +94,31 @@ static void complement(parser *p, int first)
     qsort(old, (size_t)n, sizeof *old, by_lo);
     p->n_range = first;
     uint32_t at = 0;
-    for (int i = 0; i < n; i++) {
-        if (old[i].lo > at) add_range(p, at, old[i].lo - 1);
+    for (int i = 0; i < n && at <= last; i++) {
+        if (old[i].lo > at) add_range(p, at, TK_MIN(old[i].lo - 1, last));
         if (old[i].hi >= at) at = old[i].hi + 1;
     }
-    if (at <= LAST_CHAR) add_range(p, at, LAST_CHAR);
+    if (at <= last) add_range(p, at, last);
 }
 
-// \d \w \s and their complements; false when c is none of them.
-static bool class_escape(parser *p, uint32_t c)
+enum { LAST_ASCII = 0x7F };
+
+static void add_spaces(parser *p, bool all)
+{
+    static const range spaces[] = {{'\t', '\r'},     {' ', ' '},       {0x1C, 0x1F},
+                                   {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
+                                   {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
+                                   {0x205F, 0x205F}, {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+    for (size_t i = 0; i < (all ? TK_COUNT(spaces) : 2); i++)
+        add_range(p, spaces[i].lo, spaces[i].hi);
+}
+
+// \d \w \s and their complements; false when c is none of them. Readers disagree on what lies beyond ASCII: what
+// is matched here is what all of them match. *last: how far the complement of a class with it may reach.
+static bool class_escape(parser *p, uint32_t c, bool negated, uint32_t *last)
 {
     int first = p->n_range;
+    bool upper = !(c & 0x20);
     switch (c | 0x20) {
     case 'd': add_range(p, '0', '9'); break;
     case 'w':
@@ -113,13 +127,14 @@ static bool class_escape(parser *p, uint32_t c)
         add_range(p, '_', '_');
         add_range(p, 'a', 'z');
         break;
-    case 's':
-        add_range(p, '\t', '\r');
-        add_range(p, ' ', ' ');
-        break;
+    case 's': add_spaces(p, upper != negated); break;
     default: return false;
     }
-    if (!(c & 0x20)) complement(p, first);
+    uint32_t reach = (c | 0x20) == 's' ? LAST_CHAR : LAST_ASCII;
+    if (upper)
+        complement(p, first, reach);
+    else if (negated)
+        *last = TK_MIN(*last, reach);
     return true;
 }
 
@@ -161,13 +176,14 @@ static uint32_t char_escape(parser *p, uint32_t c)
 static int parse_class(parser *p)
 {
     int first = p->n_range;
+    uint32_t last = LAST_CHAR;
     bool negate = more(p) && p->s[p->at] == '^';
     p->at += negate;
     while (more(p) && p->s[p->at] != ']') {
         uint32_t lo = next_char(p), hi;
         if (lo == '\\' && more(p)) {
             uint32_t c = next_char(p);
-            if (class_escape(p, c)) continue;
+            if (class_escape(p, c, negate, &last)) continue;
             lo = c == 'b' ? '\b' : char_escape(p, c);
         }
         hi = lo;
@@ -181,7 +197,7 @@ static int parse_class(parser *p)
     }
     if (!more(p)) return refuse(p, "a class is not closed");
     p->at++;
-    if (negate) complement(p, first);
+    if (negate) complement(p, first, last);
     return add_node(p, (node){.kind = CLASS, .first = first, .n_range = p->n_range - first});
 }
 
@@ -190,6 +206,7 @@ static int parse_alternatives(parser *p);
 static int parse_atom(parser *p)
 {
     int first = p->n_range;
+    uint32_t last = LAST_CHAR;
     uint32_t c = next_char(p);
     switch (c) {
     case '(':
@@ -208,12 +225,12 @@ static int parse_atom(parser *p)
         add_range(p, '\n', '\n');
         add_range(p, '\r', '\r');
         add_range(p, 0x2028, 0x2029);
-        complement(p, first);
+        complement(p, first, LAST_CHAR);
         break;
     case '\\':
         if (!more(p)) return refuse(p, "it ends with a backslash");
         c = next_char(p);
-        if (!class_escape(p, c)) {
+        if (!class_escape(p, c, false, &last)) {
             c = char_escape(p, c);
             add_range(p, c, c);
         }

@@ -352,6 +352,9 @@ static tk_status add_array(compiler *c, const json_t *schema, int32_t from, int3
     int32_t at = after_blank(c, nfa_add_text(a, from, "[", 1)), end = nfa_add_state(a);
     nfa_add_bytes(a, end, ']', ']', to);
     if (min <= 0) nfa_add_empty(a, at, end);
+    int32_t item = nfa_add_state(a); // where an item begins; after a comma one must
+    nfa_add_empty(a, at, item);
+    at = item;
     for (int64_t i = 0; i < unrolled + (max < 0) && !a->too_large; i++) {
         const json_t *s = item_schema(prefix, items, i);
         bool open = items == NULL && i >= n_prefix, last = i == unrolled;

@@ -116,7 +116,7 @@ void tk_tool_parser_free(tk_tool_parser *p)
 
 // --- JSON that may be cut off ---
 
-enum { PARTIAL = -1, INVALID = -2 }; // else: bytes taken
+enum { PARTIAL = -1, INVALID = -2, MAX_NAME_BYTES = 256 }; // else: bytes taken
 
 static size_t skip_blank(const char *s, size_t len, size_t at)
 {
@@ -167,7 +167,8 @@ typedef struct call_scan {
     size_t args_at;           // 0 = not begun
     size_t args_end;          // as far as there is; complete when args_whole
     bool args_whole;
-    long end; // past the object, or PARTIAL, INVALID
+    long end;      // past the object, or PARTIAL, INVALID
+    size_t bad_at; // INVALID: where; the same however much of the text is there
 } call_scan;
 
 static bool key_is(const char *s, size_t at, size_t end, const char *word)
@@ -175,10 +176,16 @@ static bool key_is(const char *s, size_t at, size_t end, const char *word)
     return end - at - 2 == strlen(word) && memcmp(s + at + 1, word, end - at - 2) == 0;
 }
 
+static long invalid(call_scan *c, size_t at)
+{
+    c->bad_at = at;
+    return INVALID;
+}
+
 // One "key": value of the object; returns past it, or PARTIAL, INVALID.
 static long scan_member(const char *s, size_t len, size_t at, call_scan *c)
 {
-    if (s[at] != '"') return INVALID;
+    if (s[at] != '"') return invalid(c, at);
     long key_end = scan_string(s, len, at);
     if (key_end < 0) return key_end;
     bool is_name = key_is(s, at, (size_t)key_end, "name");
@@ -186,14 +193,16 @@ static long scan_member(const char *s, size_t len, size_t at, call_scan *c)
         key_is(s, at, (size_t)key_end, "arguments") || key_is(s, at, (size_t)key_end, "parameters");
     if (!is_name && !is_args && !key_is(s, at, (size_t)key_end, "type") &&
         !key_is(s, at, (size_t)key_end, "id"))
-        return INVALID;
+        return invalid(c, at);
+    if ((is_name && c->name_len) || (is_args && c->args_at)) return invalid(c, at); // twice
     size_t v = skip_blank(s, len, (size_t)key_end);
     if (v == len) return PARTIAL;
-    if (s[v] != ':') return INVALID;
+    if (s[v] != ':') return invalid(c, v);
     v = skip_blank(s, len, v + 1);
     long end = scan_value(s, len, v);
+    if (end == INVALID) return invalid(c, v);
     if (is_name && end >= 0) {
-        if (s[v] != '"' || end - (long)v < 3) return INVALID;
+        if (s[v] != '"' || end - (long)v < 3) return invalid(c, v);
         c->name_at = v + 1;
         c->name_len = (size_t)end - v - 2;
     }
@@ -211,7 +220,7 @@ static call_scan scan_call(const char *s, size_t len, size_t at)
     call_scan c = {.end = PARTIAL};
     if (at >= len) return c;
     if (s[at] != '{') {
-        c.end = INVALID;
+        c.end = invalid(&c, at);
         return c;
     }
     for (at++;; at++) { // past '{' or ','
@@ -224,14 +233,9 @@ static call_scan scan_call(const char *s, size_t len, size_t at)
         }
         at = skip_blank(s, len, (size_t)n);
         if (at == len) return c;
-        if (s[at] == '}') {
-            c.end = c.name_len ? (long)at + 1 : INVALID;
-            return c;
-        }
-        if (s[at] != ',') {
-            c.end = INVALID;
-            return c;
-        }
+        if (s[at] == ',') continue;
+        c.end = s[at] == '}' && c.name_len ? (long)at + 1 : invalid(&c, at);
+        return c;
     }
 }
 
@@ -330,8 +334,9 @@ static bool read_call(tk_tool_parser *p)
     call_scan c = scan_call(s, p->held.len, p->at);
     bool picky = forms[p->format].begin == NULL;
     if (!p->begun) {
-        bool wrong =
-            c.end == INVALID || (c.name_len && picky && !known_name(p, s + c.name_at, c.name_len));
+        // once the name is known it is a call, whatever comes after: more text must not undo that
+        bool wrong = (c.end == INVALID && c.name_len == 0) ||
+                     (c.name_len && picky && !known_name(p, s + c.name_at, c.name_len));
         if (wrong) return give_up(p);
         if (c.name_len == 0) return false;
         begin_call(p, s + c.name_at, c.name_len);
@@ -339,7 +344,7 @@ static bool read_call(tk_tool_parser *p)
     if (c.args_at) say_args(p, c.args_at, c.args_end, c.args_whole);
     if (c.end == PARTIAL) return false;
     if (p->args_at == 0) say(p, TK_TOOL_ARGS, "{}", 2); // a call without arguments
-    end_call(p, c.end >= 0 ? (size_t)c.end : p->held.len);
+    end_call(p, c.end >= 0 ? (size_t)c.end : c.bad_at);
     return true;
 }
 
@@ -376,6 +381,27 @@ static bool read_name(tk_tool_parser *p, const char *stop, size_t skip_stop, boo
     return true;
 }
 
+// The marker held[at..] must be, is partly, or is not there.
+static int at_mark(const tk_tool_parser *p, size_t at, const char *mark)
+{
+    size_t n = strlen(mark), have = TK_MIN(n, p->held.len - at);
+    if (memcmp(tk_buf_str(&p->held) + at, mark, have) != 0) return 0;
+    return have == n ? 1 : -1;
+}
+
+// NAME[ARGS]{ or NAME{: the first bracket says which.
+static bool read_mistral_name(tk_tool_parser *p)
+{
+    const char *s = tk_buf_str(&p->held);
+    size_t at = p->at;
+    while (at < p->held.len && s[at] != '[' && s[at] != '{' && at - p->at < MAX_NAME_BYTES) at++;
+    if (at == p->held.len) return false;
+    if (s[at] == '{') return read_name(p, "{", 0, false);
+    int m = at_mark(p, at, "[ARGS]");
+    if (m < 0) return false;
+    return m ? read_name(p, "[ARGS]", 6, false) : give_up(p);
+}
+
 // After the begin marker.
 static bool lead(tk_tool_parser *p)
 {
@@ -394,11 +420,7 @@ static bool lead(tk_tool_parser *p)
         p->at = at; // look again from the marker
         return false;
     }
-    if (p->format == TK_TOOLS_MISTRAL && s[at] != '[' && s[at] != '{') {
-        if (memmem(s + at, len - at, "[ARGS]", 6)) return read_name(p, "[ARGS]", 6, false);
-        const char *cut = memchr(s + at, '[', len - at);
-        return cut == NULL && read_name(p, "{", 0, false);
-    }
+    if (p->format == TK_TOOLS_MISTRAL && s[at] != '[' && s[at] != '{') return read_mistral_name(p);
     p->in_list = s[at] == '[' && p->format == TK_TOOLS_MISTRAL;
     p->at += p->in_list;
     p->phase = CALL;
@@ -450,14 +472,6 @@ static bool start(tk_tool_parser *p)
     p->at = at + p->in_list;
     p->phase = CALL;
     return true;
-}
-
-// The marker held[at..] must be, is partly, or is not there.
-static int at_mark(const tk_tool_parser *p, size_t at, const char *mark)
-{
-    size_t n = strlen(mark), have = TK_MIN(n, p->held.len - at);
-    if (memcmp(tk_buf_str(&p->held) + at, mark, have) != 0) return 0;
-    return have == n ? 1 : -1;
 }
 
 // DeepSeek: the fence and end mark of a call are skipped; then another call, or the closing mark.

@@ -8,18 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 passed = failed = 0
+lock = threading.Lock()
 
 
 def case(name, ok, detail=""):
     global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name}: {str(detail)[:600]}", flush=True)
+    with lock:
+        if ok:
+            passed += 1
+        else:
+            failed += 1
+            print(f"FAILED: {name}: {str(detail)[:600]}", flush=True)
     return ok
 
 

@@ -168,7 +168,7 @@ def slow_reader(s):
     c.connect((s.host, s.port))
     body = {"prompt": ["Mia has"] * 16, "n": 8, "max_tokens": 480, "ignore_eos": True, "temperature": 1, "stream": True, "logprobs": 20}
     c.sendall(http_bytes("POST", "/v1/completions", json.dumps(body).encode()))
-    case("the slow client's request runs", s.wait_for(lambda: s.metric("num_requests_running") > 0 or s.metric("generation_tokens_total") > 100, 10))
+    case("the slow client's request runs", s.wait_for(lambda: s.metric("num_requests_running") > 0 or s.metric("generation_tokens_total") > 100, 60))
     status, _, _ = s.post(CHAT, SHORT, timeout=300)
     case("others are served", status == 200, status)
     case("the slow client is given up", s.wait_for(
@@ -180,20 +180,21 @@ def slow_reader(s):
 def idle(s, n):
     """Many open streams and connections, most of them silent; the active ones go on."""
     rss = memory_kb(s)
-    conns = [s.connect() for _ in range(n // 2)]
+    conns = [s.connect() for _ in range(n // 10)]
     streams = []
-    for _ in range(n - n // 2):
+    for _ in range(n):
         c = s.connect()
         c.sendall(http_bytes("POST", CHAT, json.dumps({**LONG, "max_tokens": 64, "stream": True}).encode()))
         streams.append(c)
     began = time.monotonic()
     status, _, _ = s.get("/health")
-    case(f"health answers beside {n} connections", status == 200 and time.monotonic() - began < 2, time.monotonic() - began)
+    case(f"health answers beside {n} streams", status == 200 and time.monotonic() - began < 2, time.monotonic() - began)
     case("all are open", s.wait_for(lambda: s.metric("http_connections") > n, 20), s.metric("http_connections"))
     grown = memory_kb(s) - rss
     case("they take little memory", grown < 64 * 1024 + 40 * n, f"{grown} kB")
-    print(f"{n} connections, {len(streams)} of them streams: {grown} kB more", flush=True)
-    keep, drop = streams[:16], streams[16:]
+    print(f"{len(conns) + n} connections, {n} of them streams: {grown} kB more", flush=True)
+    n_keep = min(64, n // 10)
+    keep, drop = streams[:n_keep], streams[n_keep:]
     for c in conns + drop:
         c.close()
     done = [parse_events(dechunk(read_all(c)))[-1][1] for c in keep]
@@ -213,7 +214,7 @@ def keys(tokamak, model):
     with tempfile.NamedTemporaryFile("w", suffix=".keys") as f:
         f.write("# ours\nkey-from-file\n")
         f.flush()
-        s = Server(tokamak, model, "--api_key", "one", "--api-key-file", f.name, "--max-requests-per-minute", "6", "--max-concurrent-requests", "2")
+        s = Server(tokamak, model, "--api_key", "one", "--api-key-file", f.name, "--max-requests-per-minute", "3", "--max-concurrent-requests", "2")
     for key, want in ((None, 401), ("wrong", 401), ("on", 401), ("onee", 401), ("", 401), ("one", 200), ("key-from-file", 200), ("x" * 5000, 401)):
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
         status, h, body = s.get("/v1/models", headers=headers)
@@ -224,8 +225,8 @@ def keys(tokamak, model):
     big = http_bytes("POST", CHAT, headers=[("Content-Length", "10000000")])
     case("no key, no body is read", status_of(s.raw(big)) == 401)
     one = {"Authorization": "Bearer one"}
-    codes = [s.post(CHAT, SHORT, headers=one) for _ in range(8)]
-    case("requests a minute", [c[0] for c in codes] == [200] * 6 + [429] * 2 and int(codes[-1][1]["retry-after"]) >= 1
+    codes = [s.post(CHAT, SHORT, headers=one) for _ in range(5)]
+    case("requests a minute", [c[0] for c in codes] == [200] * 3 + [429] * 2 and int(codes[-1][1]["retry-after"]) >= 1
          and codes[-1][2]["error"]["code"] == "rate_limit_exceeded", [c[0] for c in codes])
     other = {"Authorization": "Bearer key-from-file"}
     held = []
@@ -270,7 +271,7 @@ def starting(tokamak, model):
 
 def draining(tokamak, model):
     """SIGTERM with requests running, waiting and on their way: all that got in are answered."""
-    s = Server(tokamak, model, "--max-num-seqs", "4")
+    s = Server(tokamak, model, "--max-num-seqs", "4", "--shutdown-timeout", "300")
     results, lock = [], threading.Lock()
 
     def client(i):
@@ -305,7 +306,7 @@ def draining(tokamak, model):
     s.signal(signal.SIGINT)
     data = read_all(c, data)
     case("an answer that takes too long is told so", b"shutting down" in data, data[-200:])
-    case("in time", s.stop(told=True) == 0 and time.monotonic() - began < 10, time.monotonic() - began)
+    case("in time", s.stop(told=True) == 0 and time.monotonic() - began < 60, time.monotonic() - began)
     c.close()
     s = Server(tokamak, model)
     c, _ = begin_stream(s, {**LONG, "n": 40, "max_tokens": 480})
@@ -329,7 +330,7 @@ def main():
     n = int(sys.argv[3]) if len(sys.argv) > 3 else 200
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, n + 200)), hard))
-    s = Server(tokamak, model, "--max-num-waiting", "8192")
+    s = Server(tokamak, model, "--max-num-waiting", "8192", "--max-num-seqs", "64")
     parts = [("garbage", lambda: garbage(s)), ("bodies", lambda: bodies(s)), ("leaving", lambda: leaving(s)),
              ("slow_reader", lambda: slow_reader(s)), ("idle", lambda: idle(s, n)),
              ("stop", lambda: case("SIGTERM ends it with 0", s.stop() == 0)), ("keys", lambda: keys(tokamak, model)),

@@ -275,7 +275,7 @@ static bool item_of(jj *it, jj_val o, jj_val key, jj_val *out)
     if (o.kind == JJ_RANGE) {
         *out = jj_int(o.u.r->start + i * o.u.r->step);
     } else if (o.kind == JJ_STR) {
-        jj_step(it, o.u.s->n_cp == o.u.s->len ? 0 : (size_t)i / 64);
+        jj_step(it, o.u.s->n_cp == o.u.s->len ? 0 : (size_t)i / 16);
         size_t from = jj_cp_offset(o.u.s, (size_t)i), to = from;
         jj_cp_next(o.u.s->p, o.u.s->len, &to);
         *out = jj_substr(it, o.u.s, from, to);
@@ -384,7 +384,7 @@ static jj_val slice_str(jj *it, jj_val o, int64_t start, int64_t step, size_t co
 {
     jj_str *s = o.u.s;
     if (count == 0) return jj_str_lit(it, "");
-    jj_step(it, s->len / 64);
+    jj_step(it, s->len / 16);
     if (step == 1) {
         size_t from = jj_cp_offset(s, (size_t)start);
         jj_str rest = {.p = s->p + from,

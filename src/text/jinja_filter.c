@@ -53,7 +53,7 @@ static jj_val f_title(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
     self = jj_to_str(it, self);
-    if (it->st != TK_OK || !jj_step(it, self.u.s->len / 16)) return self;
+    if (it->st != TK_OK || !jj_step(it, self.u.s->len / 4)) return self;
     tk_buf b = jj_buf();
     const jj_str *s = self.u.s;
     size_t word = 0;
@@ -205,7 +205,7 @@ static jj_val f_wordcount(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
     self = jj_to_str(it, self);
-    if (it->st != TK_OK || !jj_step(it, self.u.s->len / 16)) return self;
+    if (it->st != TK_OK || !jj_step(it, self.u.s->len / 4)) return self;
     int64_t n = 0;
     bool in = false;
     for (size_t i = 0; i < self.u.s->len;) {
@@ -252,7 +252,7 @@ static jj_val f_int(jj *it, jj_val self, const jj_args *a)
     if (self.kind == JJ_FLOAT && isinf(self.u.f))
         return jj_raise(it, "cannot convert float infinity to integer");
     if (self.kind == JJ_FLOAT) return to_int(it, self.u.f, &i) ? jj_int(i) : d;
-    if (self.kind != JJ_STR) return d;
+    if (self.kind != JJ_STR || !jj_step(it, self.u.s->len / 16 + 16)) return d;
     bool base_ok = base == 0 || (base >= 2 && base <= 36);
     if (base_ok && jj_parse_int(self.u.s->p, self.u.s->len, (int)base, &i, &overflow))
         return jj_int(i);
@@ -266,6 +266,7 @@ static jj_val f_float(jj *it, jj_val self, const jj_args *a)
     double f = 0;
     if (self.kind == JJ_UNDEF) return jj_raise(it, "%.*s", (int)self.u.s->len, self.u.s->p);
     if (jj_is_number(self)) return jj_float(jj_as_double(self));
+    if (self.kind == JJ_STR && !jj_step(it, self.u.s->len / 16 + 16)) return self;
     if (self.kind == JJ_STR && jj_parse_float(self.u.s->p, self.u.s->len, &f)) return jj_float(f);
     return given(d) ? d : jj_float(0);
 }
@@ -290,6 +291,7 @@ static jj_val round_common(jj *it, jj_val v, int64_t digits)
     double f = v.u.f;
     if (isnan(f) || isinf(f) || digits > 323 || f == 0) return v;
     if (digits < -308) return jj_float(copysign(0, f));
+    jj_step(it, 256);
     if (digits <= 0) {
         double p = pow(10, (double)-digits), r = rint(f / p) * p;
         return jj_float(r);

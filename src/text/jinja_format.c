@@ -352,7 +352,7 @@ static void percent_all(percent *x, tk_buf *b)
         }
         if (!jj_step(it, 1) || !percent_spec(x, &s, &v)) return;
         if (v.kind == JJ_MISSING && !next_arg(x, &v)) return;
-        jj_step(it, (size_t)s.width / 16);
+        jj_step(it, 32 + (size_t)s.width / 16);
         if (s.type && strchr("diuoxXeEfFgG", s.type))
             percent_number(it, b, &s, v);
         else if (s.type && strchr("srac", s.type))
@@ -459,7 +459,7 @@ static void format_value(jj *it, tk_buf *b, jj_val v, const char *p, const char 
         return;
     }
     if (!parse_format_spec(it, p, end, &s)) return;
-    if (!jj_step(it, (size_t)s.width / 16)) return;
+    if (!jj_step(it, 32 + (size_t)s.width / 16)) return;
     if (v.kind == JJ_STR) {
         if ((s.type && s.type != 's') || (s.align == '=' && !s.zero_align) || s.sign || s.alt ||
             s.comma || s.under) {

@@ -115,6 +115,7 @@ jj_val jj_call(jj *it, jj_val f, const jj_args *a)
         if (a->n_pos != 1 || a->n_kw) return jj_raise(it, "loop() takes one argument");
         return jj_loop_call(it, f.u.loop, a->pos[0]);
     case JJ_JOINER:
+        if (a->n_pos + a->n_kw) return jj_raise(it, "a joiner takes no arguments");
         if (f.u.l->pos++) return f.u.l->v[0];
         return jj_str_lit(it, "");
     case JJ_UNDEF: return jj_raise(it, "%.*s", (int)f.u.s->len, f.u.s->p);

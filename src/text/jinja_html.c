@@ -113,34 +113,30 @@ static const char *entity(tk_buf *b, const char *p, const char *end)
     return NULL;
 }
 
-// markupsafe's striptags: comments and tags go, white space becomes one space, references are decoded.
+// Everything but tags and comments; an open one ends the search, as in markupsafe.
+static void add_untagged(tk_buf *b, const char *p, const char *end)
+{
+    for (const char *open; (open = memchr(p, '<', (size_t)(end - p)));) {
+        bool comment = end - open >= 4 && memcmp(open, "<!--", 4) == 0;
+        const char *close =
+            comment ? find2(open + 4, end, "-->") : memchr(open, '>', (size_t)(end - open));
+        if (close == NULL) break;
+        tk_buf_add(b, p, (size_t)(open - p));
+        p = close + (comment ? 3 : 1);
+    }
+    tk_buf_add(b, p, (size_t)(end - p));
+}
+
+// markupsafe's striptags: tags and comments go, white space becomes one space, references are decoded.
 static jj_val f_striptags(jj *it, jj_val self, const jj_args *a)
 {
     (void)a;
     jj_val s = jj_to_str(it, self);
     if (it->st != TK_OK || !jj_step(it, s.u.s->len / 8)) return s;
-    const char *p = s.u.s->p, *end = p + s.u.s->len;
-    tk_buf t = jj_buf(), u = jj_buf(), out = jj_buf();
-    while (p < end) {
-        const char *close = NULL;
-        if (end - p >= 4 && memcmp(p, "<!--", 4) == 0 && (close = find2(p, end, "-->"))) {
-            p = close + 3;
-            continue;
-        }
-        tk_buf_add_char(&t, *p++);
-    }
-    p = tk_buf_str(&t);
-    end = p + t.len;
-    while (p < end) {
-        const char *close = *p == '<' ? memchr(p, '>', (size_t)(end - p)) : NULL;
-        if (close)
-            p = close + 1;
-        else
-            tk_buf_add_char(&u, *p++);
-    }
+    tk_buf text = jj_buf(), out = jj_buf();
+    add_untagged(&text, s.u.s->p, s.u.s->p + s.u.s->len);
     bool space = false;
-    p = tk_buf_str(&u);
-    end = p + u.len;
+    const char *p = tk_buf_str(&text), *end = p + text.len;
     while (p < end) {
         size_t n = 0;
         bool is_space = jj_cp_space(jj_cp_next(p, (size_t)(end - p), &n));
@@ -155,8 +151,7 @@ static jj_val f_striptags(jj *it, jj_val self, const jj_args *a)
         if (next == NULL) tk_buf_add(&out, p, n);
         p = next ? next : p + n;
     }
-    tk_buf_free(&t);
-    tk_buf_free(&u);
+    tk_buf_free(&text);
     return jj_buf_str(it, &out);
 }
 

@@ -17,7 +17,7 @@ typedef struct dump {
 static void put_str(dump *d, const jj_str *s)
 {
     tk_buf *b = d->b;
-    jj_step(d->it, s->len / 32);
+    jj_step(d->it, s->len / 8);
     tk_buf_add_char(b, '"');
     for (size_t i = 0; i < s->len;) {
         size_t at = i;
@@ -39,6 +39,7 @@ static void put_str(dump *d, const jj_str *s)
 
 static void put_float(dump *d, double f)
 {
+    jj_step(d->it, 32);
     if (isnan(f))
         tk_buf_add_str(d->b, "NaN");
     else if (isinf(f))

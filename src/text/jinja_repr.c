@@ -3,6 +3,7 @@
 #include "base/utf8.h"
 #include "text/jinja_int.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -23,6 +24,16 @@ jj_val jj_buf_str(jj *it, tk_buf *b)
     return v;
 }
 
+// Takes the zeros off the end of a mantissa of prec digits; how many digits stay.
+static int strip_zeros(char *s, int prec)
+{
+    char *e = strchr(s, 'e'), *last = e;
+    while (prec > 1 && last[-1] == '0') last--, prec--;
+    if (last[-1] == '.') last--;
+    memmove(last, e, strlen(e) + 1);
+    return prec;
+}
+
 // The shortest digits that read back as f, in Python's notation.
 void jj_add_double(tk_buf *b, double f)
 {
@@ -34,12 +45,16 @@ void jj_add_double(tk_buf *b, double f)
         tk_buf_add_str(b, f < 0 ? "-inf" : "inf");
         return;
     }
+    // 15 digits come back from a normal double as they went in, so what needs fewer ends with zeros there.
     char s[40];
-    int prec = 1;
+    bool normal = fabs(f) >= DBL_MIN;
+    int prec = normal ? 15 : 1;
     for (; prec <= 17; prec++) {
         snprintf(s, sizeof s, "%.*e", prec - 1, f);
         if (strtod(s, NULL) == f) break;
     }
+    prec = TK_MIN(prec, 17);
+    if (normal && prec == 15) prec = strip_zeros(s, prec);
     char *e = strchr(s, 'e');
     int exp = (int)strtol(e + 1, NULL, 10);
     if (exp >= 16 || exp < -4) {
@@ -47,7 +62,7 @@ void jj_add_double(tk_buf *b, double f)
         tk_buf_addf(b, "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
         return;
     }
-    int digits = TK_MIN(prec, 17) - 1 - exp;
+    int digits = prec - 1 - exp;
     tk_buf_addf(b, "%.*f", digits < 1 ? 1 : digits, f);
 }
 
@@ -152,7 +167,10 @@ void jj_repr(jj *it, tk_buf *b, jj_val v)
     case JJ_NONE: tk_buf_add_str(b, "None"); break;
     case JJ_BOOL: tk_buf_add_str(b, v.u.b ? "True" : "False"); break;
     case JJ_INT: tk_buf_addf(b, "%lld", (long long)v.u.i); break;
-    case JJ_FLOAT: jj_add_double(b, v.u.f); break;
+    case JJ_FLOAT:
+        jj_step(it, 32);
+        jj_add_double(b, v.u.f);
+        break;
     case JJ_STR:
         jj_step(it, v.u.s->len / 64);
         if (v.flag) tk_buf_add_str(b, "Markup(");

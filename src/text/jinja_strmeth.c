@@ -16,7 +16,7 @@ static jj_str *need_str(jj *it, jj_val v, const char *what)
 
 static bool charge(jj *it, const jj_str *s)
 {
-    return jj_step(it, s->len / 32 + 1);
+    return jj_step(it, s->len / 8 + 1);
 }
 
 static jj_val case_method(jj *it, jj_val self, jj_case how)
@@ -72,7 +72,7 @@ static jj_val strip(jj *it, jj_val self, const jj_args *a, bool left, bool right
         jj_strip(&p, &len, left, right);
     } else {
         const jj_str *set = need_str(it, a->pos[0], "strip");
-        if (set == NULL || !jj_step(it, len / 64 * (set->len / 64 + 1))) return self;
+        if (set == NULL || !jj_step(it, len / 4 * (set->len / 64 + 1))) return self;
         while (left && len) {
             size_t n = 0;
             jj_cp_next(p, len, &n);
@@ -171,10 +171,13 @@ static void split_sep(jj *it, jj_list *l, jj_str *s, const jj_str *sep, int64_t 
     add_part(it, l, s, i, s->len);
 }
 
-static const char *rfind(const char *p, size_t len, const char *q, size_t n)
+// The last place of q. Compares at every place from the end, and charges for those it tries.
+static const char *rfind(jj *it, const char *p, size_t len, const char *q, size_t n)
 {
-    for (size_t i = len >= n ? len - n + 1 : 0; i > 0; i--)
+    for (size_t i = len >= n ? len - n + 1 : 0; i > 0; i--) {
         if (memcmp(p + i - 1, q, n) == 0) return p + i - 1;
+        if (i % 64 == 0 && !jj_step(it, 4 + n / 16)) return NULL;
+    }
     return NULL;
 }
 
@@ -182,7 +185,7 @@ static void rsplit_sep(jj *it, jj_list *l, jj_str *s, const jj_str *sep, int64_t
 {
     size_t len = s->len;
     while (it->st == TK_OK && (max < 0 || (int64_t)l->n < max)) {
-        const char *hit = rfind(s->p, len, sep->p, sep->len);
+        const char *hit = rfind(it, s->p, len, sep->p, sep->len);
         if (hit == NULL) break;
         add_part(it, l, s, (size_t)(hit - s->p) + sep->len, len);
         len = (size_t)(hit - s->p);
@@ -275,7 +278,7 @@ static jj_val partition(jj *it, jj_val self, const jj_args *a, bool right)
     if (q == NULL || !charge(it, s)) return self;
     if (q->len == 0) return jj_raise(it, "empty separator");
     const char *hit =
-        right ? rfind(s->p, s->len, q->p, q->len) : memmem(s->p, s->len, q->p, q->len);
+        right ? rfind(it, s->p, s->len, q->p, q->len) : memmem(s->p, s->len, q->p, q->len);
     jj_list *l = jj_list_new(it, 3);
     if (l == NULL) return self;
     if (hit) {
@@ -306,6 +309,7 @@ static jj_val m_rpartition(jj *it, jj_val s, const jj_args *a)
 // [start, end) of a->pos[1], a->pos[2] as bytes; false when start is past the end (nothing matches there).
 static bool window(jj *it, jj_str *s, const jj_args *a, size_t *from, size_t *to)
 {
+    if (a->n_pos > 1 && s->n_cp != s->len) jj_step(it, s->len / 16);
     int64_t n = (int64_t)jj_cp_count(s), v[2] = {0, n};
     for (size_t i = 1; i < 3 && i < a->n_pos; i++) {
         if (a->pos[i].kind == JJ_NONE) continue;
@@ -330,9 +334,8 @@ static int64_t find_in(jj *it, jj_val self, const jj_args *a, bool right)
     jj_str *s = self.u.s, *q = need_str(it, a->pos[0], "find");
     size_t from, to;
     if (q == NULL || !charge(it, s) || !window(it, s, a, &from, &to)) return -1;
-    const char *hit = right ? rfind(s->p + from, to - from, q->p, q->len)
+    const char *hit = right ? rfind(it, s->p + from, to - from, q->p, q->len)
                             : memmem(s->p + from, to - from, q->p, q->len);
-    if (right && !jj_step(it, (to - from) / 8)) return -1;
     return hit ? (int64_t)cps_before(s, (size_t)(hit - s->p)) : -1;
 }
 

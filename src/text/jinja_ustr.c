@@ -277,7 +277,7 @@ void jj_add_case(tk_buf *b, const char *p, size_t len, jj_case how)
 
 jj_val jj_case_str(jj *it, jj_val s, jj_case how)
 {
-    if (!jj_step(it, s.u.s->len / 16)) return s;
+    if (!jj_step(it, s.u.s->len / 8)) return s;
     tk_buf b = jj_buf();
     jj_add_case(&b, s.u.s->p, s.u.s->len, how);
     jj_val v = jj_buf_str(it, &b);
@@ -317,23 +317,29 @@ static int digit_value(char c)
                                   : 99;
 }
 
-// Python reads the decimal digits of every script; here they become ASCII. False when it does not fit.
+// Python reads the decimal digits of every script, with white space around them; here they become ASCII, and
+// what is neither '?'. U+001C to U+001F count as white space to strip() only. False when it does not fit.
 static bool plain_digits(const char **p, size_t *len, char *out, size_t cap)
 {
-    jj_strip(p, len, true, true);
-    size_t n = 0;
+    size_t n = 0, keep = 0;
     for (size_t i = 0; i < *len;) {
         uint32_t c = jj_cp_next(*p, *len, &i);
-        if (n == cap) return false;
+        bool space = jj_cp_space(c) && (c < 28 || c > 31);
+        if (space && n == 0) continue;
+        if (n == cap) {
+            if (space) continue; // may be the end's
+            return false;
+        }
         if (c >= 128 && jj_cp_decimal(c)) { // decimal digits stand in runs that begin with a zero
             uint32_t zero = c;
             while (jj_cp_decimal(zero - 1)) zero--;
             c = '0' + (c - zero) % 10;
         }
-        out[n++] = c < 128 ? (char)c : '?';
+        out[n++] = c < 128 ? (char)c : space ? ' ' : '?';
+        if (!space) keep = n;
     }
     *p = out;
-    *len = n;
+    *len = keep;
     return true;
 }
 

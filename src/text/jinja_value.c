@@ -180,7 +180,9 @@ static uint64_t mix(uint64_t x)
 static bool hash_of(jj *it, jj_val v, uint64_t *out)
 {
     switch (v.kind) {
-    case JJ_STR: *out = XXH3_64bits(v.u.s->p, v.u.s->len); return true;
+    case JJ_STR:
+        *out = XXH3_64bits(v.u.s->p, v.u.s->len);
+        return v.u.s->len < 256 || jj_step(it, v.u.s->len / 256);
     case JJ_NONE: *out = 1; return true;
     case JJ_BOOL: *out = mix(v.u.b); return true;
     case JJ_INT: *out = mix((uint64_t)v.u.i); return true;
@@ -194,7 +196,7 @@ static bool hash_of(jj *it, jj_val v, uint64_t *out)
         }
         return true;
     case JJ_TUPLE: {
-        if (!jj_enter(it)) return false;
+        if (!jj_enter(it) || !jj_step(it, v.u.l->n / 4 + 1)) return false;
         uint64_t h = 0x51ED27, one = 0;
         for (size_t i = 0; i < v.u.l->n; i++) {
             if (!hash_of(it, v.u.l->v[i], &one)) return false;
@@ -226,6 +228,7 @@ static jj_entry *find(jj *it, const jj_dict *d, jj_val key, uint64_t hash)
     }
     for (size_t i = hash & (d->n_index - 1); d->index[i]; i = (i + 1) & (d->n_index - 1)) {
         jj_entry *e = &d->e[d->index[i] - 1];
+        it->n_step++; // chosen keys may all fall on one place
         if (e->hash == hash && jj_equal(it, e->key, key)) return e;
     }
     return NULL;
@@ -376,7 +379,9 @@ size_t jj_len(jj *it, jj_val v)
 {
     switch (v.kind) {
     case JJ_UNDEF: return 0;
-    case JJ_STR: return jj_cp_count(v.u.s);
+    case JJ_STR:
+        if (v.u.s->n_cp == SIZE_MAX) jj_step(it, v.u.s->len / 64);
+        return jj_cp_count(v.u.s);
     case JJ_LIST:
     case JJ_TUPLE: return v.u.l->n;
     case JJ_DICT:
@@ -447,7 +452,7 @@ static int order_numbers(jj_val a, jj_val b)
 
 static bool equal_dicts(jj *it, const jj_dict *a, const jj_dict *b)
 {
-    if (a->n != b->n) return false;
+    if (a->n != b->n || !jj_step(it, a->n / 4 + 1)) return false;
     for (size_t i = 0; i < a->n && it->st == TK_OK; i++) {
         const jj_entry *e = find(it, b, a->e[i].key, a->e[i].hash);
         if (e == NULL || !jj_equal(it, a->e[i].val, e->val)) return false;
@@ -457,7 +462,7 @@ static bool equal_dicts(jj *it, const jj_dict *a, const jj_dict *b)
 
 static bool equal_lists(jj *it, const jj_list *a, const jj_list *b)
 {
-    if (a->n != b->n) return false;
+    if (a->n != b->n || !jj_step(it, a->n / 4 + 1)) return false;
     for (size_t i = 0; i < a->n && it->st == TK_OK; i++)
         if (!jj_equal(it, a->v[i], b->v[i])) return false;
     return true;
@@ -509,6 +514,7 @@ int jj_order(jj *it, jj_val a, jj_val b, jj_op op)
     if (a.kind == b.kind && (a.kind == JJ_LIST || a.kind == JJ_TUPLE)) {
         if (!jj_enter(it)) return 0;
         size_t n = TK_MIN(a.u.l->n, b.u.l->n), i = 0;
+        jj_step(it, n / 4 + 1);
         while (i < n && it->st == TK_OK && jj_equal(it, a.u.l->v[i], b.u.l->v[i])) i++;
         int r = (a.u.l->n > b.u.l->n) - (a.u.l->n < b.u.l->n);
         if (i < n && it->st == TK_OK) r = jj_order(it, a.u.l->v[i], b.u.l->v[i], op);

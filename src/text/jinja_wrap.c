@@ -7,7 +7,8 @@
 #include <pcre2.h>
 #include <string.h>
 
-enum { MAX_MATCHES = 1 << 20 }; // PCRE2's own measure of the work of one match
+// PCRE2's own measure of the work of one match; by the word for urlize's, which see whole words only.
+enum { MAX_WORK = 1 << 20, WORD_WORK = 5000, WORK_PER_BYTE = 32 };
 
 typedef struct part {
     size_t from, to; // bytes
@@ -40,6 +41,7 @@ typedef struct pattern {
     pcre2_code *re;
     pcre2_match_context *limits;
     pcre2_match_data *md;
+    bool by_word;
 } pattern;
 
 static pattern compile(const char *text, uint32_t options)
@@ -49,7 +51,7 @@ static pattern compile(const char *text, uint32_t options)
     pattern p = {.re = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED,
                                      PCRE2_UTF | PCRE2_UCP | options, &code, &at, NULL),
                  .limits = pcre2_match_context_create(NULL)};
-    if (p.limits) pcre2_set_match_limit(p.limits, MAX_MATCHES);
+    if (p.limits) pcre2_set_match_limit(p.limits, MAX_WORK);
     if (p.re) p.md = pcre2_match_data_create_from_pattern(p.re, NULL);
     return p;
 }
@@ -68,6 +70,11 @@ static bool match(jj *it, const pattern *p, const char *s, size_t len, size_t fr
         jj_fail(it, TK_NOMEM, "line %u: a pattern needs too much memory", it->line);
         return false;
     }
+    if (p->by_word) {
+        if (!jj_step(it, 4 * len + 16)) return false;
+        pcre2_set_match_limit(p->limits,
+                              (uint32_t)TK_MIN(WORD_WORK + WORK_PER_BYTE * len, (size_t)MAX_WORK));
+    }
     int rc = pcre2_match(p->re, (PCRE2_SPTR)s, len, from, PCRE2_NO_UTF_CHECK, p->md, p->limits);
     if (rc < 0) {
         if (rc != PCRE2_ERROR_NOMATCH) jj_raise(it, "this text is too hard to match");
@@ -75,7 +82,7 @@ static bool match(jj *it, const pattern *p, const char *s, size_t len, size_t fr
     }
     const PCRE2_SIZE *o = pcre2_get_ovector_pointer(p->md);
     *out = (part){o[0], o[1]};
-    return jj_step(it, 1 + (o[1] - o[0]) / 8);
+    return jj_step(it, 1 + (o[1] - o[0]) / 2);
 }
 
 // ---- wordwrap --------------------------------------------------------------------------------------
@@ -390,6 +397,7 @@ jj_val jj_urlize(jj *it, jj_val self, const jj_args *a)
         size_t len = safe ? text.u.s->len : escaped.len, from = 0;
         u.url = compile(url_pattern, PCRE2_CASELESS | PCRE2_DOLLAR_ENDONLY);
         u.email = compile(email_pattern, PCRE2_DOLLAR_ENDONLY);
+        u.url.by_word = u.email.by_word = true;
         while (from < len && it->st == TK_OK && !b.failed) {
             size_t to = from, next = from;
             while (to < len && !jj_cp_space(jj_cp_next(p, len, &next))) to = next;

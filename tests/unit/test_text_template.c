@@ -118,8 +118,12 @@ static void refused(const char *source, tk_status st, const char *story)
 static void hostile_templates_end_by_their_bounds(void **state)
 {
     (void)state;
-    refused("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-            TK_NOMEM, "steps");
+    refused(
+        "{% set x = range(100000) | list %}{% for b in range(100000) %}{{ 1.5 in x }}{% endfor %}",
+        TK_NOMEM, "steps");
+    refused("{% set x = range(100000) | list %}{% set y = x + [] %}{% for b in range(100000) %}"
+            "{{ x == y }}{{ x <= y }}{{ (x + [1]) | length }}{% endfor %}",
+            TK_NOMEM, "line 1");
     refused("{% set ns = namespace(s='x' * 1000) %}{% for a in range(100) %}{% set ns.s = ns.s ~ "
             "ns.s %}"
             "{% endfor %}",

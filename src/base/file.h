@@ -24,7 +24,7 @@ void tk_file_map_close(tk_file_map *m); // NULL data is fine
 // TK_BAD_INPUT when it is larger than max_bytes.
 tk_status tk_file_read(const char *path, size_t max_bytes, char **out, size_t *len, tk_err *err);
 
-bool tk_file_exists(const char *path); // a regular file, links followed
+bool tk_file_exists(const char *path);   // a regular file, links followed
 bool tk_file_is_there(const char *path); // anything by that name, links not followed
 bool tk_file_is_dir(const char *path);
 // "dir/name" in new memory, free with tk_free.

@@ -132,7 +132,10 @@ static tally compare_all(bool reference, bool repack, size_t n_case)
     for (size_t i = 0; i < n_case; i++) compare(e, json_array_get(cases, i), &t);
     print_message("SmolLM2, %s kernels, %d tokens: log-probabilities off by %.6f on average, "
                   "at most %.6f\n",
-                  reference ? "reference" : repack ? "fast, packed" : "fast", t.n, t.sum / t.n, t.worst);
+                  reference ? "reference"
+                  : repack  ? "fast, packed"
+                            : "fast",
+                  t.n, t.sum / t.n, t.worst);
     tk_engine_close(e);
     json_decref(root);
     return t;

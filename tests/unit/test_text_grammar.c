@@ -470,8 +470,7 @@ static void whatever_is_drawn_from_the_masks_fits_the_schema(void **state)
             tk_buf text = tk_buf_make(1 << 20);
             bool ended = follow_masks(g, &r, &text);
             json_t *j =
-                json_loadb(tk_buf_str(&text), text.len,
-                           JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+                json_loadb(tk_buf_str(&text), text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
             const char *wrong = !ended      ? NULL
                                 : j == NULL ? "no JSON"
                                             : schema_check(schema, schema, j);

@@ -357,11 +357,9 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
             many = {TK_TMPL(unpack_##form), stretch_cols, TK_TMPL(meet_##way##_one),               \
                     TK_TMPL(meet_##way##_half), TK_TMPL(meet_##way##_full)};                       \
         int64_t n_step = (w->n_in + (step_cols)-1) / (step_cols);                                  \
-        if (n_tok < TK_TMPL(PANEL_TOKS))                                                           \
-            TK_TMPL(gemm)                                                                          \
-            (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));        \
-        else                                                                                       \
-            TK_TMPL(panels)(w, panel0, n_panel, x, index, n_tok, y, ldy, &many);                   \
+        if (n_tok < TK_TMPL(PANEL_TOKS)) TK_TMPL(gemm)                                             \
+        (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));            \
+        else TK_TMPL(panels)(w, panel0, n_panel, x, index, n_tok, y, ldy, &many);                  \
     }
 
 GEMM(q8, 32, TK_TMPL(STRETCH), g32)

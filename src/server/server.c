@@ -408,7 +408,7 @@ static tk_status open_socket(tk_server *s, const struct addrinfo *a, tk_err *err
     s->listen_fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int one = 1;
     setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t len = sizeof bound;
     if (s->listen_fd < 0 || bind(s->listen_fd, a->ai_addr, a->ai_addrlen) != 0 ||
         listen(s->listen_fd, BACKLOG) != 0 ||

@@ -528,9 +528,9 @@ static tk_status add_values(compiler *c, const json_t *schema, int32_t from, int
     json_t *v;
     json_object_foreach(
         (json_t *)(uintptr_t)schema, key,
-        v) if (!is_annotation(key) && strcmp(key, "enum") && strcmp(key, "const") &&
-               strcmp(key, "type")) return tk_fail(c->err, TK_UNSUPPORTED,
-                                                   "\"%s\" beside \"enum\" or \"const\"", key);
+        v) if (!is_annotation(key) && strcmp(key, "enum") != 0 && strcmp(key, "const") != 0 &&
+               strcmp(key, "type") != 0) return tk_fail(c->err, TK_UNSUPPORTED,
+                                                        "\"%s\" beside \"enum\" or \"const\"", key);
     if (list && !json_is_array(list)) return wrong(c, "enum", "a list");
     size_t n = list ? json_array_size(list) : 1;
     for (size_t i = 0; i < n && !c->a->too_large; i++) {
@@ -718,7 +718,7 @@ static tk_status body(compiler *c, const json_t *schema, int32_t from, int32_t t
     if (st != TK_OK) return st;
     const json_t *ref = json_object_get(schema, "$ref");
     if (ref) {
-        const json_t *target;
+        const json_t *target = NULL;
         st = look_up(c, ref, &target);
         if (st == TK_OK) st = both(c, target, without(schema, "$ref"), &target);
         if (st == TK_OK) nfa_add_call(c->a, from, rule_of(c, target), to);

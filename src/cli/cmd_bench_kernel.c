@@ -284,11 +284,11 @@ static tk_status prepare(job *j, const char *const *positional, int n_positional
         return tk_fail(err, TK_USAGE, "usage: tokamak %s", tk_cmd_bench_kernel.synopsis);
     TK_TRY(parse_lists(j, err));
     list_tests(j);
-    j->engine.repack = !j->o->no_repack;
     if (j->n_test == 0)
         return tk_fail(err, TK_USAGE, "there is nothing to measure: -p and -n are 0");
     tk_model_opts mo = {.compute = o->compute};
     TK_TRY(tk_model_opts_apply(&mo, &j->engine, err));
+    j->engine.repack = !o->no_repack;
     static const char *const formats[] = {"md", "csv", "json", "jsonl"};
     for (int i = 0; i < (int)TK_COUNT(formats); i++)
         if (o->output && strcmp(o->output, formats[i]) == 0) j->printer.format = (tk_bench_format)i;

@@ -326,14 +326,16 @@ static tk_status open_target(job *j, tk_err *err)
     if (st == TK_OK)
         st = tk_http_target_make(url, key, (const char *const *)headers, o->headers.n, &j->target,
                                  err);
-    j->target.timeout_s = (long)o->timeout;
     j->target.insecure = o->insecure;
     for (int i = 0; i < o->headers.n; i++) tk_free(headers[i]);
     tk_free(url);
     return st;
 }
 
-// Asks for the list of models until the server answers, at most ready_timeout seconds; names the model.
+enum { FIRST_ANSWER_S = 30 };
+
+// Asks for the list of models until the server answers, at most ready_timeout seconds; names the model. A server
+// that takes connections and says nothing is not waited for longer than that.
 static tk_status meet_server(job *j, tk_err *err)
 {
     const options *o = &j->o;
@@ -342,12 +344,15 @@ static tk_status meet_server(job *j, tk_err *err)
     long status = 0;
     tk_status st;
     for (;;) {
-        bool last = time(NULL) >= give_up || tk_interrupted;
+        long left = (long)(give_up - time(NULL));
+        bool last = left <= 0 || tk_interrupted;
+        j->target.timeout_s = o->ready_timeout == 0 ? FIRST_ANSWER_S : TK_MAX(left, 1);
         json_decref(models);
         st = tk_http_call(&j->target, "/v1/models", NULL, &status, &models, last ? err : NULL);
         if ((st == TK_OK && status == 200) || last) break;
         nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
     }
+    j->target.timeout_s = (long)o->timeout;
     const char *name = o->served_name ? o->served_name : o->model;
     const json_t *first = json_array_get(json_object_get(models, "data"), 0);
     if (name == NULL) name = json_string_value(json_object_get(first, "id"));

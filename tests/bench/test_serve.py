@@ -3,6 +3,7 @@
 held exactly; times only from below (a machine may be slow, a clock is not early)."""
 import json
 import os
+import socket
 import statistics
 import sys
 import tempfile
@@ -331,6 +332,12 @@ def wrong_usage_is_exit_2_and_a_missing_server_exit_3():
     ):
         _, err = serve(*args, code=2)
         assert says in err, (args, err)
+    with socket.socket() as mute:  # takes connections, never answers
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        _, err = cases.run(TOKAMAK, "bench", "serve", "--port", str(mute.getsockname()[1]), "--ready-check-timeout-sec",
+                           "1", code=3)
+        assert "Timeout was reached" in err, err
     _, err = cases.run(TOKAMAK, "bench", "serve", "--port", "1", code=3)
     assert "http://127.0.0.1:1/v1/models: " in err, err
 

@@ -43,6 +43,12 @@ static void check_case(tk_model *m, const json_t *c)
     free(want);
 }
 
+#ifdef __SANITIZE_ADDRESS__ // the reference kernels take minutes then
+enum { REFERENCE_CASES = 3 };
+#else
+enum { REFERENCE_CASES = 1000 };
+#endif
+
 static void check_all(bool reference, tk_isa isa, int n_thread)
 {
     tk_engine_opts eo = tk_engine_opts_default();
@@ -56,8 +62,8 @@ static void check_all(bool reference, tk_isa isa, int n_thread)
     assert_int_equal(tk_engine_load(m.engine, 0, &err), TK_OK);
     size_t i;
     json_t *c;
-    json_array_foreach(cases, i, c) check_case(&m, c);
-    assert_true(i >= 20);
+    assert_true(json_array_size(cases) >= 20);
+    json_array_foreach(cases, i, c) if (!reference || i < REFERENCE_CASES) check_case(&m, c);
     tk_model_close(&m);
 }
 

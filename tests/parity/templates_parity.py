@@ -13,6 +13,7 @@ messages, tools, documents, add_generation_prompt, the special tokens of models/
 chat_template_kwargs: values as they are (apply_chat_template drops keys that are none first, which a caller of ours
 may do too). The texts must be the same bytes, or both must fail; a message of raise_exception must be the same.
 """
+
 import argparse
 import ast
 import glob
@@ -29,14 +30,56 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
 TEXTS = [
-    "Hello", "What is the weather in Paris?", "", " ", "\n", "  leading and trailing  ", "line one\nline two\n\n", "Größe façade naïve",
-    "你好，世界！今天天气怎么样？", "Привет, как дела?", "مرحبا بالعالم", "😀👨‍👩‍👧‍👦🇩🇪", "tab\tand\r\ncarriage", "control \x00\x01\x1f\x7f\x85 end",
-    "\u2028line\u2029para\u00a0nbsp\u3000wide\ufeffbom", 'quotes "double" and \'single\' and `back`', "back\\slash \\n \\u0041 \\\\", "{{ braces }} {% if %} {# #}",
-    "<b>&amp; html < > & \"</b>", "<|im_start|>system\nfake<|im_end|>", "<think>hidden</think>shown", "<think>\nReason\n</think>\n\nAnswer.", "no open</think>\n\nrest",
-    "<think>unfinished", "[INST] x [/INST]", "a" * 300, "```python\nprint('hi')\n```", "100% sure %s %d {}", "2024-07-01", "<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
-    "/no_think hi", "/think please", "<tool_response>ok</tool_response>", '{"json": [1, 2.5, null, true], "s": "x"}', "e\u0301\u0308 ﬁ ß İ",
+    "Hello",
+    "What is the weather in Paris?",
+    "",
+    " ",
+    "\n",
+    "  leading and trailing  ",
+    "line one\nline two\n\n",
+    "Größe façade naïve",
+    "你好，世界！今天天气怎么样？",
+    "Привет, как дела?",
+    "مرحبا بالعالم",
+    "😀👨‍👩‍👧‍👦🇩🇪",
+    "tab\tand\r\ncarriage",
+    "control \x00\x01\x1f\x7f\x85 end",
+    "\u2028line\u2029para\u00a0nbsp\u3000wide\ufeffbom",
+    'quotes "double" and \'single\' and `back`',
+    "back\\slash \\n \\u0041 \\\\",
+    "{{ braces }} {% if %} {# #}",
+    "<b>&amp; html < > & \"</b>",
+    "<|im_start|>system\nfake<|im_end|>",
+    "<think>hidden</think>shown",
+    "<think>\nReason\n</think>\n\nAnswer.",
+    "no open</think>\n\nrest",
+    "<think>unfinished",
+    "[INST] x [/INST]",
+    "a" * 300,
+    "```python\nprint('hi')\n```",
+    "100% sure %s %d {}",
+    "2024-07-01",
+    "<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
+    "/no_think hi",
+    "/think please",
+    "<tool_response>ok</tool_response>",
+    '{"json": [1, 2.5, null, true], "s": "x"}',
+    "e\u0301\u0308 ﬁ ß İ",
 ]
-NAMES = ["get_weather", "search", "brave_search", "code_interpreter", "a", "math.add", "get-time", "größe", "ipython", "wolfram_alpha", "python", "browser"]
+NAMES = [
+    "get_weather",
+    "search",
+    "brave_search",
+    "code_interpreter",
+    "a",
+    "math.add",
+    "get-time",
+    "größe",
+    "ipython",
+    "wolfram_alpha",
+    "python",
+    "browser",
+]
 
 
 class Conversation:
@@ -59,7 +102,32 @@ class Conversation:
 
     def number(self):
         r = self.r
-        return r.choice([0, 1, -1, 7, 42, 2**31, 2**53 + 1, -2**63, 2**63 - 1, 0.5, -0.0, 1.0, 1e16, 1e15, 1e-5, 0.0001, 1e22, 1e100, 3.14159, 123456789.123, 2.5e-8, 1 / 3])
+        return r.choice(
+            [
+                0,
+                1,
+                -1,
+                7,
+                42,
+                2**31,
+                2**53 + 1,
+                -(2**63),
+                2**63 - 1,
+                0.5,
+                -0.0,
+                1.0,
+                1e16,
+                1e15,
+                1e-5,
+                0.0001,
+                1e22,
+                1e100,
+                3.14159,
+                123456789.123,
+                2.5e-8,
+                1 / 3,
+            ]
+        )
 
     def value(self, d=3):
         r = self.r
@@ -72,22 +140,44 @@ class Conversation:
             return r.choice([True, False, None])
         if k < 0.85:
             return [self.value(d - 1) for _ in range(r.randrange(4))]
-        return {r.choice(["x", "name", "größe", "a b", "k\"q", "", "items", "type"]): self.value(d - 1) for _ in range(r.randrange(4))}
+        return {
+            r.choice(["x", "name", "größe", "a b", "k\"q", "", "items", "type"]): self.value(d - 1)
+            for _ in range(r.randrange(4))
+        }
 
     def content(self):
         r = self.r
         if self.odd():
             return r.choice([None, [], {}, 3, 2.5, True, [self.text()], {"text": self.text()}, [None], ""])
         if r.random() < self.parts:
-            return [r.choice([{"type": "text", "text": self.text()}, {"type": "text", "text": self.text()}, {"type": "image"},
-                              {"type": "image_url", "image_url": {"url": "http://x/y.png"}}, {"type": "image", "image": "x.png"}, {"type": "video"}, {"type": "audio"},
-                              {"type": "text", "text": self.text()}] + ([{"type": "other"}, {"text": "t"}, "plain", {"type": "thinking", "thinking": self.text()}] if self.wild else []))
-                    for _ in range(r.randrange(1, 4))]
+            return [
+                r.choice(
+                    [
+                        {"type": "text", "text": self.text()},
+                        {"type": "text", "text": self.text()},
+                        {"type": "image"},
+                        {"type": "image_url", "image_url": {"url": "http://x/y.png"}},
+                        {"type": "image", "image": "x.png"},
+                        {"type": "video"},
+                        {"type": "audio"},
+                        {"type": "text", "text": self.text()},
+                    ]
+                    + (
+                        [{"type": "other"}, {"text": "t"}, "plain", {"type": "thinking", "thinking": self.text()}]
+                        if self.wild
+                        else []
+                    )
+                )
+                for _ in range(r.randrange(1, 4))
+            ]
         return self.text()
 
     def arguments(self):
         r = self.r
-        args = {r.choice(["city", "unit", "q", "n", "opts", "größe", "code", "list", "a\"b"]): self.value(2) for _ in range(r.randrange(4))}
+        args = {
+            r.choice(["city", "unit", "q", "n", "opts", "größe", "code", "list", "a\"b"]): self.value(2)
+            for _ in range(r.randrange(4))
+        }
         if self.odd():
             return r.choice([None, [], "", "not json", 5, [1, 2]])
         return args if self.dict_args else json.dumps(args, ensure_ascii=r.random() < 0.5)
@@ -99,7 +189,11 @@ class Conversation:
             f.pop(r.choice(list(f)))
         if r.random() < 0.1:
             return {**f, **({"id": "call_1"} if r.random() < 0.5 else {})}
-        call = {"id": r.choice(["call12345", "abcdefghi", "call_0", "functions.search:0", "x" * 9]), "type": "function", "function": f}
+        call = {
+            "id": r.choice(["call12345", "abcdefghi", "call_0", "functions.search:0", "x" * 9]),
+            "type": "function",
+            "function": f,
+        }
         if r.random() < 0.3:
             call.pop("id")
         if r.random() < 0.2:
@@ -111,7 +205,14 @@ class Conversation:
         kind = r.choice(["string", "integer", "number", "boolean", "array", "object", "union", "any", "ref"])
         s = {}
         if kind == "union":
-            s = r.choice([{"type": ["string", "null"]}, {"anyOf": [self.schema(0), {"type": "null"}]}, {"oneOf": [{"type": "integer"}, {"type": "string"}]}, {"type": ["integer", "string", "array"]}])
+            s = r.choice(
+                [
+                    {"type": ["string", "null"]},
+                    {"anyOf": [self.schema(0), {"type": "null"}]},
+                    {"oneOf": [{"type": "integer"}, {"type": "string"}]},
+                    {"type": ["integer", "string", "array"]},
+                ]
+            )
         elif kind == "array":
             s = {"type": "array", "items": self.schema(d - 1)} if d > 0 and r.random() < 0.9 else {"type": "array"}
         elif kind == "object" and d > 0:
@@ -129,12 +230,28 @@ class Conversation:
         if r.random() < 0.1:
             s["nullable"] = r.random() < 0.5
         if r.random() < 0.1:
-            s.update(r.choice([{"minimum": 0, "maximum": 1e16}, {"format": "date"}, {"items": {"type": "string"}}, {"title": "T"}, {"additionalProperties": False}, {"pattern": "^\\d+$"}]))
+            s.update(
+                r.choice(
+                    [
+                        {"minimum": 0, "maximum": 1e16},
+                        {"format": "date"},
+                        {"items": {"type": "string"}},
+                        {"title": "T"},
+                        {"additionalProperties": False},
+                        {"pattern": "^\\d+$"},
+                    ]
+                )
+            )
         return s
 
     def parameters(self, d=2):
         r = self.r
-        props = {r.choice(["city", "unit", "limit", "größe", "opts", "tags", "type", "items", "values", "a b"]): self.schema(d) for _ in range(r.randrange(4))}
+        props = {
+            r.choice(["city", "unit", "limit", "größe", "opts", "tags", "type", "items", "values", "a b"]): self.schema(
+                d
+            )
+            for _ in range(r.randrange(4))
+        }
         p = {"type": "object", "properties": props}
         if r.random() < 0.7:
             p["required"] = [k for k in props if r.random() < 0.5]
@@ -148,7 +265,12 @@ class Conversation:
         r = self.r
         f = {"name": r.choice(NAMES), "description": self.text(), "parameters": self.parameters()}
         if r.random() < 0.15:
-            f["return"] = r.choice([{"type": "string", "description": "what comes back"}, {"type": "object", "properties": {"x": {"type": "number"}}}])
+            f["return"] = r.choice(
+                [
+                    {"type": "string", "description": "what comes back"},
+                    {"type": "object", "properties": {"x": {"type": "number"}}},
+                ]
+            )
         if r.random() < 0.15:
             f["strict"] = r.random() < 0.5
         if self.odd():
@@ -156,15 +278,26 @@ class Conversation:
         if self.odd():
             return r.choice([f, {}, "name", None, {"type": "function"}])
         if self.flat_tools:
-            return {**f, "parameter_definitions": {k: {"description": self.text(), "type": r.choice(["str", "List[int]", "bool"]), "required": r.random() < 0.5}
-                                                   for k in r.sample(["city", "unit", "größe"], r.randrange(3))}}
+            return {
+                **f,
+                "parameter_definitions": {
+                    k: {
+                        "description": self.text(),
+                        "type": r.choice(["str", "List[int]", "bool"]),
+                        "required": r.random() < 0.5,
+                    }
+                    for k in r.sample(["city", "unit", "größe"], r.randrange(3))
+                },
+            }
         return {"type": "function", "function": f}
 
     def assistant(self, with_tools):
         r = self.r
         m = {"role": "assistant", "content": self.content()}
         if r.random() < (0.05 if self.plain else 0.3):
-            m[r.choice(["reasoning_content", "reasoning_content", "thinking", "reasoning"])] = r.choice([self.text(), self.text(), "", None])
+            m[r.choice(["reasoning_content", "reasoning_content", "thinking", "reasoning"])] = r.choice(
+                [self.text(), self.text(), "", None]
+            )
         if with_tools:
             m["tool_calls"] = [self.tool_call() for _ in range(r.choice([1, 1, 2, 3]))]
             if r.random() < 0.6:
@@ -174,15 +307,47 @@ class Conversation:
         elif r.random() < 0.1 and not self.plain:
             m["tool_calls"] = r.choice([[], None])
         if self.odd():
-            m[r.choice(["tool_calls", "content", "prefix", "tool_plan", "citations", "name", "weight", "train", "end_turn", "channel", "recipient", "function_call", "refusal"])] = self.value(1)
+            m[
+                r.choice(
+                    [
+                        "tool_calls",
+                        "content",
+                        "prefix",
+                        "tool_plan",
+                        "citations",
+                        "name",
+                        "weight",
+                        "train",
+                        "end_turn",
+                        "channel",
+                        "recipient",
+                        "function_call",
+                        "refusal",
+                    ]
+                )
+            ] = self.value(1)
         return m
 
     def tool_result(self, call):
         r = self.r
-        m = {"role": r.choice(["tool", "tool", "tool", "tool", "ipython", "function", "tool_response"]) if self.wild else "tool",
-             "content": r.choice([self.text(), self.text(), json.dumps(self.value(2)), self.value(2) if self.wild else self.text(), self.content()])}
+        m = {
+            "role": (
+                r.choice(["tool", "tool", "tool", "tool", "ipython", "function", "tool_response"])
+                if self.wild
+                else "tool"
+            ),
+            "content": r.choice(
+                [
+                    self.text(),
+                    self.text(),
+                    json.dumps(self.value(2)),
+                    self.value(2) if self.wild else self.text(),
+                    self.content(),
+                ]
+            ),
+        }
         if r.random() < 0.7:
-            m["tool_call_id"] = (call.get("id") if isinstance(call, dict) and call.get("id") else "call12345")
+            m["tool_call_id"] = call.get("id") if isinstance(call, dict) and call.get("id") else "call12345"
         if r.random() < 0.5:
             m["name"] = r.choice(NAMES)
         return m
@@ -191,7 +356,16 @@ class Conversation:
         r = self.r
         out = []
         for _ in range(r.choice([0, 0, 0, 1] if self.plain else [0, 1, 1, 1] + ([2] if self.wild else []))):
-            out.append({"role": r.choice(["system", "system", "system", "developer"]) if self.wild or r.random() < 0.1 else "system", "content": self.content()})
+            out.append(
+                {
+                    "role": (
+                        r.choice(["system", "system", "system", "developer"])
+                        if self.wild or r.random() < 0.1
+                        else "system"
+                    ),
+                    "content": self.content(),
+                }
+            )
         for _ in range(r.choice([1, 1, 2, 3])):
             out.append({"role": "user", "content": self.content()})
             if self.odd():
@@ -209,8 +383,21 @@ class Conversation:
         if self.odd():
             r.shuffle(out)
         if self.odd():
-            out.insert(r.randrange(len(out) + 1), r.choice([{"role": "critic", "content": "x"}, {"content": "no role"}, {"role": "user"}, {}, {"role": None, "content": "x"},
-                                                            {"role": "documents", "content": "d"}, {"role": "latest_reminder", "content": "y"}, {"role": "observation", "content": "z"}]))
+            out.insert(
+                r.randrange(len(out) + 1),
+                r.choice(
+                    [
+                        {"role": "critic", "content": "x"},
+                        {"content": "no role"},
+                        {"role": "user"},
+                        {},
+                        {"role": None, "content": "x"},
+                        {"role": "documents", "content": "d"},
+                        {"role": "latest_reminder", "content": "y"},
+                        {"role": "observation", "content": "z"},
+                    ]
+                ),
+            )
         if self.wild and r.random() < 0.03:
             out = []
         return out
@@ -228,7 +415,9 @@ class Conversation:
         if re.search(r"builtin_tools", name):
             return r.choice([["browser", "python"], ["brave_search"], ["code_interpreter"], [], None])
         if re.search(r"tools?$|functions", name):
-            return r.choice([[self.tool()], [], None, [{"name": "f", "description": self.text(), "parameters": self.parameters()}]])
+            return r.choice(
+                [[self.tool()], [], None, [{"name": "f", "description": self.text(), "parameters": self.parameters()}]]
+            )
         if re.search(r"enable|thinking|^add_|keep|is_|use_|_in_|include|clear|preserve|^no_|skip", name):
             return r.choice([True, False, None, True, False])
         if re.search(r"identity|system|prompt|message|name|instruction|mode|lang", name):
@@ -242,9 +431,20 @@ class Conversation:
         with_tools = r.random() < (0.15 if self.plain else 0.5)
         q = {"messages": self.messages(with_tools)}
         if with_tools or r.random() < 0.1:
-            q["tools"] = r.choice([[self.tool() for _ in range(r.randrange(1, 4))], [self.tool()], [] if self.wild else [self.tool()]])
+            q["tools"] = r.choice(
+                [[self.tool() for _ in range(r.randrange(1, 4))], [self.tool()], [] if self.wild else [self.tool()]]
+            )
         if r.random() < (0.5 if "documents" in self.source else 0.05):
-            q["documents"] = [r.choice([{"title": self.text(), "text": self.text()}, {"title": self.text(), "contents": self.text()}, {"doc_id": 1, "content": self.text()}]) for _ in range(r.randrange(3))]
+            q["documents"] = [
+                r.choice(
+                    [
+                        {"title": self.text(), "text": self.text()},
+                        {"title": self.text(), "contents": self.text()},
+                        {"doc_id": 1, "content": self.text()},
+                    ]
+                )
+                for _ in range(r.randrange(3))
+            ]
         if r.random() < 0.6:
             q["add_generation_prompt"] = r.random() < 0.5
         share = r.choice([0, 0.3, 0.9])
@@ -272,7 +472,9 @@ def render(template, q):
     try:
         return "ok", template.render(**context_of(q))
     except jinja2.exceptions.TemplateError as e:
-        return ("raised", str(e)) if type(e) is jinja2.exceptions.TemplateError else ("failed", f"{type(e).__name__}: {e}")
+        return (
+            ("raised", str(e)) if type(e) is jinja2.exceptions.TemplateError else ("failed", f"{type(e).__name__}: {e}")
+        )
     except Exception as e:  # noqa: BLE001: any failure is a failure
         return "failed", f"{type(e).__name__}: {e}"
 
@@ -280,7 +482,20 @@ def render(template, q):
 def kwargs_of(env, text):
     from jinja2 import meta
 
-    known = {"messages", "tools", "documents", "add_generation_prompt", "raise_exception", "strftime_now", "namespace", "range", "dict", "cycler", "joiner", "lipsum"}
+    known = {
+        "messages",
+        "tools",
+        "documents",
+        "add_generation_prompt",
+        "raise_exception",
+        "strftime_now",
+        "namespace",
+        "range",
+        "dict",
+        "cycler",
+        "joiner",
+        "lipsum",
+    }
     return sorted(meta.find_undeclared_variables(env.parse(text)) - known - set(special_tokens()))
 
 
@@ -304,8 +519,12 @@ def check(job):
     for i in range(n):
         q = Conversation(random.Random(f"{seed}:{Path(path).name}:{i}"), kwargs, text).request()
         requests.append(json.loads(json.dumps(q)))
-    run = subprocess.run([program, "template", str(SOURCE / "models/demo"), "--jsonl", "--template", path], input="\n".join(map(json.dumps, requests)) + "\n",
-                         capture_output=True, text=True)
+    run = subprocess.run(
+        [program, "template", str(SOURCE / "models/demo"), "--jsonl", "--template", path],
+        input="\n".join(map(json.dumps, requests)) + "\n",
+        capture_output=True,
+        text=True,
+    )
     if run.returncode != 0:
         return Path(path).stem, n, 0, 0, [("exit", run.returncode, run.stderr[-500:])]
     got = [json.loads(x) for x in run.stdout.split("\n")[:-1]]
@@ -336,10 +555,17 @@ def in_packages(folder):
     for f in sorted(glob.glob(f"{folder}/**/*.jinja", recursive=True)):
         p = Path(f)
         if p.parent.name in ("templates", "chat_templates"):
-            first = {"templates": "axolotl-" if "axolotl" in f else "", "chat_templates": "trl-" if "trl" in f else "unsloth-"}[p.parent.name]
+            first = {
+                "templates": "axolotl-" if "axolotl" in f else "",
+                "chat_templates": "trl-" if "trl" in f else "unsloth-",
+            }[p.parent.name]
             yield first + p.stem, open(f, newline="").read()
     for f in sorted(glob.glob(f"{folder}/**/test-chat-template.cpp", recursive=True)):
-        for m in re.finditer(r'/\* \.name= \*/ ("(?:\\.|[^"\\])*"),\s*/\* \.template_str= \*/ ((?:\s*R"(\w*)\(.*?\)\3"|\s*"(?:\\.|[^"\\])*")+)', open(f).read(), re.S):
+        for m in re.finditer(
+            r'/\* \.name= \*/ ("(?:\\.|[^"\\])*"),\s*/\* \.template_str= \*/ ((?:\s*R"(\w*)\(.*?\)\3"|\s*"(?:\\.|[^"\\])*")+)',
+            open(f).read(),
+            re.S,
+        ):
             yield "llama.cpp-test-" + c_string(m.group(1))[:50], c_string(m.group(2))
     for f in sorted(glob.glob(f"{folder}/**/*.py", recursive=True)):
         source = open(f, errors="replace").read()
@@ -360,8 +586,8 @@ def in_packages(folder):
     for f in sorted(glob.glob(f"{folder}/**/*.gguf", recursive=True)):
         d = open(f, "rb").read(20_000_000)
         for m in re.finditer(rb"tokenizer\.chat_template(\.\w+)?\x08\0\0\0", d):
-            n = struct.unpack("<Q", d[m.end():m.end() + 8])[0]
-            yield "gguf-" + Path(f).stem + (m.group(1) or b"").decode(), d[m.end() + 8:m.end() + 8 + n].decode()
+            n = struct.unpack("<Q", d[m.end() : m.end() + 8])[0]
+            yield "gguf-" + Path(f).stem + (m.group(1) or b"").decode(), d[m.end() + 8 : m.end() + 8 + n].decode()
 
 
 def extract(folder, out):

@@ -227,37 +227,45 @@ static jj_val fn_raise(jj *it, jj_val self, const jj_args *a)
     return v;
 }
 
+// Python's own part of a format: %f is microseconds, %z and %Z are empty, as datetime.now() knows no zone.
+static bool python_format(const jj_str *f, long ns, char *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->len; i++) {
+        char next = f->p[i] == '%' && i + 1 < f->len ? f->p[i + 1] : 0;
+        if (n + 8 > cap) return false;
+        if (next == 'f') {
+            long us = ns / 1000;
+            for (int d = 5; d >= 0; d--, us /= 10) out[n + (size_t)d] = (char)('0' + us % 10);
+            n += 6;
+        } else if (next != 'z' && next != 'Z') {
+            out[n++] = f->p[i];
+            if (next) out[n++] = next;
+        }
+        i += next != 0;
+    }
+    out[n] = 0;
+    return true;
+}
+
 static jj_val fn_strftime(jj *it, jj_val self, const jj_args *a)
 {
     (void)self;
     jj_val f = jj_arg(a, 0, "format");
     if (f.kind != JJ_STR)
         return jj_raise(it, "strftime_now needs a string, not %s", jj_type_name(f));
-    if (f.u.s->len > 4000 || memchr(f.u.s->p, 0, f.u.s->len))
-        return jj_raise(it, "strftime_now: bad format");
     char format[4096], out[16384];
     struct tm tm;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &tm);
-    size_t n = 0;
-    for (size_t i = 0; i < f.u.s->len; i++) { // %f, microseconds, is Python's own
-        if (f.u.s->p[i] == '%' && i + 1 < f.u.s->len && f.u.s->p[i + 1] == 'f') {
-            if (n + 8 > sizeof format) return jj_raise(it, "strftime_now: format too long");
-            long us = now.tv_nsec / 1000;
-            for (int d = 5; d >= 0; d--, us /= 10) format[n + (size_t)d] = (char)('0' + us % 10);
-            n += 6;
-            i++;
-        } else {
-            if (n + 3 > sizeof format) return jj_raise(it, "strftime_now: format too long");
-            format[n++] = f.u.s->p[i];
-            if (f.u.s->p[i] == '%' && i + 1 < f.u.s->len) format[n++] = f.u.s->p[++i];
-        }
-    }
-    format[n] = 0;
+    tm.tm_zone = "";
+    if (memchr(f.u.s->p, 0, f.u.s->len) ||
+        !python_format(f.u.s, now.tv_nsec, format, sizeof format))
+        return jj_raise(it, "strftime_now: the format is too long or has a NUL");
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    n = strftime(out, sizeof out, format, &tm);
+    size_t n = strftime(out, sizeof out, format, &tm);
 #pragma GCC diagnostic pop
     return jj_str_new(it, out, n);
 }

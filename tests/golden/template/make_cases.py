@@ -203,6 +203,7 @@ TEMPLATES = [
     "{% if messages | length > 1 %}{{ raise_exception(\"it's \\\"bad\\\"\n é\") }}{% endif %}",
     "{{ raise_exception() }}",
     "{{ strftime_now('%Y') | length }}{{ strftime_now('%%') }}",
+    "[{{ strftime_now('%Z%z') }}]{{ strftime_now('%f') | length }}{{ strftime_now('é%') }}",
     "{{ strftime_now() }}",
     "{{ s",
     "{% if %}x{% endif %}",

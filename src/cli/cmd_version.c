@@ -51,9 +51,9 @@ static tk_status run(int argc, char **argv, tk_err *err)
         printf("tokamak %s (%s), gcc %s\n", TK_VERSION, TK_COMMIT, __VERSION__);
         return TK_OK;
     }
-    json_t *j = json_pack("{s:s, s:s, s:s, s:[s, s, s], s:{s:s}}", "version", TK_VERSION, "commit",
-                          TK_COMMIT, "compiler", "gcc " __VERSION__, "isa_built", "ref", "avx2",
-                          "avx512", "libraries", "jansson", jansson_version_str());
+    json_t *j = json_pack("{s:s, s:s, s:s, s:[s, s, s, s], s:{s:s}}", "version", TK_VERSION,
+                          "commit", TK_COMMIT, "compiler", "gcc " __VERSION__, "isa_built", "ref",
+                          "avx2", "avx512", "amx", "libraries", "jansson", jansson_version_str());
     json_dumpf(j, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(j);

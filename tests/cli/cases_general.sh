@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=sh
-expect "version is one JSON object" 0 '^\{"version":"[0-9.]+","commit":.*"compiler":.*"isa_built":\["ref","avx2","avx512"\]' '' -- version --json
+expect "version is one JSON object" 0 '^\{"version":"[0-9.]+","commit":.*"compiler":.*"isa_built":\["ref","avx2","avx512","amx"\]' '' -- version --json
 expect "help lists the commands" 0 'inspect' '' -- help
 expect "help explains a command" 0 'usage: tokamak inspect' '' -- help inspect
 expect "--help after a command explains it" 0 'usage: tokamak logits' '' -- logits --help

@@ -127,7 +127,7 @@ json_t *tk_bench_row(const tk_bench_about *about, const char *model, tk_engine *
 {
     const tk_exec *x = tk_engine_exec(e);
     const tk_program *p = tk_engine_program(e);
-    const char *kv = tk_exec_kv_dtype(x) == TK_KV_F32 ? "f32" : "bf16";
+    const char *kv = tk_kv_dtype_name(tk_exec_kv_dtype(x));
     json_t *row = json_object();
     set(row, "build_commit", json_string(about->commit));
     set_int(row, "build_number", (uint64_t)about->commit_count);

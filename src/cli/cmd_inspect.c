@@ -60,13 +60,20 @@ static const char *binary_unit(uint64_t bytes, char out[32])
 }
 
 // KV bytes of one token in words: the formula with the numbers in it.
-static void kv_formula(const tk_config *c, size_t item, char out[160])
+static void kv_formula(const tk_config *c, tk_kv_dtype type, char out[160])
 {
-    if (c->mla.kv_lora)
-        snprintf(out, 160, "%d layers x (%d latent + %d rope key) x %zu bytes", c->n_layer,
-                 c->mla.kv_lora, c->mla.d_rope, item);
+    char item[64];
+    int n = c->mla.kv_lora ? c->mla.kv_lora + c->mla.d_rope : c->d_head;
+    if (type == TK_KV_FP8)
+        snprintf(item, sizeof item, "1 byte, + %zu a row for scales",
+                 tk_kv_row_bytes(type, n) - (size_t)n);
     else
-        snprintf(out, 160, "%d layers x 2 x %d KV heads x %d x %zu bytes", c->n_layer, c->n_kv_head,
+        snprintf(item, sizeof item, "%zu bytes", tk_kv_row_bytes(type, 1));
+    if (c->mla.kv_lora)
+        snprintf(out, 160, "%d layers x (%d latent + %d rope key) x %s", c->n_layer, c->mla.kv_lora,
+                 c->mla.d_rope, item);
+    else
+        snprintf(out, 160, "%d layers x 2 x %d KV heads x %d x %s", c->n_layer, c->n_kv_head,
                  c->d_head, item);
 }
 
@@ -113,7 +120,6 @@ typedef struct facts {
     tk_program_size size;
     tk_exec_plan plan;
     uint64_t kv_bytes_per_token, total, available;
-    size_t kv_item;
     bool fits;
     char formula[160];
 } facts;
@@ -122,17 +128,16 @@ static void gather(const tk_program *p, const tk_engine_opts *eo, facts *f)
 {
     tk_exec_opts o = tk_exec_opts_default();
     o.n_thread = eo->n_thread;
-    o.kv_dtype = eo->reference ? TK_KV_F32 : TK_KV_BF16;
+    o.kv_dtype = tk_engine_opts_kv(eo);
     o.n_kv_tok = eo->n_ctx > 0 ? eo->n_ctx : TK_MIN(p->cfg.max_ctx, 4096);
     tk_program_measure(p, &f->size);
     tk_exec_plan_make(p, &o, &f->plan);
-    f->kv_item = tk_kv_dtype_bytes(o.kv_dtype);
-    f->kv_bytes_per_token = f->size.kv_floats_per_token * f->kv_item;
+    f->kv_bytes_per_token = f->plan.kv_token_bytes;
     f->total = tk_mem_total_bytes();
     f->available = tk_mem_available_bytes();
     f->fits =
         f->plan.kv_bytes + f->plan.work_bytes <= f->available && f->plan.total_bytes <= f->total;
-    kv_formula(&p->cfg, f->kv_item, f->formula);
+    kv_formula(&p->cfg, o.kv_dtype, f->formula);
 }
 
 static void print_text(const tk_program *p, const facts *f, const options *o)

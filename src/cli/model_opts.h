@@ -9,10 +9,14 @@
 typedef struct tk_model_opts {
     int64_t threads; // 0 = all
     int64_t ctx;     // 0 = automatic
-    const char *compute;
+    const char *compute, *kv_dtype;
     bool repack;
     bool deterministic;
 } tk_model_opts;
+
+#define TK_MODEL_OPTS_KV "auto f32 bf16 bfloat16 fp8 fp8_e4m3"
+#define TK_MODEL_OPTS_KV_HELP                                                                      \
+    "Type of the KV cache: auto (bf16, default), bf16, fp8 (E4M3, a scale for 128 values), f32."
 
 #define TK_MODEL_OPTS(options_type)                                                                \
     {.name = "threads",                                                                            \
@@ -41,13 +45,21 @@ typedef struct tk_model_opts {
          .help = "Leave out what rounds otherwise for many tokens at once: an answer depends "     \
                  "neither on how its prompt is cut into steps nor on other requests.",             \
          .offset = offsetof(options_type, model.deterministic)},                                   \
+        {.name = "kv-cache-dtype",                                                                 \
+         .type = TK_OPT_CHOICE,                                                                    \
+         .arg = "TYPE",                                                                            \
+         .choices = TK_MODEL_OPTS_KV,                                                              \
+         .help = TK_MODEL_OPTS_KV_HELP,                                                            \
+         .offset = offsetof(options_type, model.kv_dtype)},                                        \
     {                                                                                              \
         .name = "compute", .type = TK_OPT_CHOICE, .arg = "ref|best", .choices = "ref best",        \
-        .help = "Kernels: best for this machine (default), or the reference ones with a float32 "  \
-                "cache.",                                                                          \
+        .help = "Kernels: best for this machine (default), or the reference ones (with a "         \
+                "float32 cache by default).",                                                      \
         .offset = offsetof(options_type, model.compute)                                            \
     }
 
+// The tk_kv_dtype of a choice of TK_MODEL_OPTS_KV, or -1: auto, or NULL.
+int tk_model_opts_kv(const char *name);
 // TK_USAGE when TOKAMAK_CPU is wrong.
 tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_err *err);
 

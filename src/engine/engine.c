@@ -21,7 +21,13 @@ struct tk_engine {
 
 tk_engine_opts tk_engine_opts_default(void)
 {
-    return (tk_engine_opts){.isa = TK_ISA_COUNT - 1};
+    return (tk_engine_opts){.isa = TK_ISA_COUNT - 1, .kv_dtype = -1};
+}
+
+tk_kv_dtype tk_engine_opts_kv(const tk_engine_opts *o)
+{
+    if (o->kv_dtype >= 0) return (tk_kv_dtype)o->kv_dtype;
+    return o->reference ? TK_KV_F32 : TK_KV_BF16;
 }
 
 tk_status tk_engine_open(const char *model, const tk_engine_opts *opts, tk_engine **out,
@@ -94,7 +100,7 @@ tk_status tk_engine_load(tk_engine *e, int32_t n_ctx, tk_err *err)
     tk_exec_opts o = tk_exec_opts_default();
     o.n_thread = e->opts.n_thread;
     o.isa = e->opts.reference ? TK_ISA_REF : e->opts.isa;
-    o.kv_dtype = e->opts.reference ? TK_KV_F32 : TK_KV_BF16;
+    o.kv_dtype = tk_engine_opts_kv(&e->opts);
     o.n_kv_tok = n_ctx;
     o.repack = e->opts.repack && !e->opts.reference;
     o.exact = e->opts.exact;

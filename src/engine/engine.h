@@ -18,13 +18,16 @@ typedef struct tk_engine tk_engine;
 typedef struct tk_engine_opts {
     int n_thread;        // 0 = all processors
     tk_isa isa;          // highest instruction set
-    bool reference;      // --compute ref: reference kernels and a float32 cache
+    bool reference;      // --compute ref: reference kernels
+    int kv_dtype;        // tk_kv_dtype; -1 = BF16, float32 with the reference kernels
     int32_t n_ctx;       // tokens of cache; 0 = the model's own limit, at most 4096
     bool repack, exact;  // see tk_exec_opts; not with reference
     int mla_expand_from; // see tk_exec_opts
 } tk_engine_opts;
 
 tk_engine_opts tk_engine_opts_default(void);
+// What `kv_dtype` comes to.
+tk_kv_dtype tk_engine_opts_kv(const tk_engine_opts *o);
 
 // MODEL as tk_locate takes it. Opening maps files and checks shapes; tk_engine_load takes the memory, so that
 // a plan can be shown between the two.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Grouped-query attention over the block cache, prefill and decode alike. An item is one key-value head and
 // a run of tokens of one sequence; all query heads of the group and all tokens of the run meet a cache block
-// at once. Softmax is kept running over blocks (Milakov, Gimelshein 2018), whose borders are fixed positions,
-// so that a token's result does not depend on how a prompt was cut into steps.
+// at once. Softmax is kept running over blocks, whose borders are fixed positions, so that a token's
+// result does not depend on how a prompt was cut into steps.
 #include "exec/exec_priv.h"
 
 #include <math.h>
@@ -55,31 +55,6 @@ static gqa_run find_run(const gqa_job *j, int i_run)
     return (gqa_run){0};
 }
 
-// Hides what token pos may not see of the block's n_row rows, then folds them into the running softmax:
-// scores become weights, sum and out are brought to the new maximum.
-static void fold(const tk_exec *x, float *scores, int row0, int n_row, int pos, int window,
-                 float *max, float *sum, float *out, int d)
-{
-    int last = TK_MAX(-1, TK_MIN(n_row - 1, pos - row0)),
-        first = window > 0 ? TK_MAX(0, pos - window + 1 - row0) : 0;
-    for (int i = 0; i < first && i < n_row; i++) scores[i] = -INFINITY;
-    float m = *max;
-    for (int i = first; i <= last; i++) m = fmaxf(m, scores[i]);
-    if (m == -INFINITY) { // nothing of this block is seen
-        memset(scores, 0, (size_t)n_row * sizeof *scores);
-        return;
-    }
-    if (m != *max) {
-        float shrink = expf(*max - m); // 0 for the first block
-        *sum *= shrink;
-        for (int i = 0; i < d; i++) out[i] *= shrink;
-        *max = m;
-    }
-    // the sum's order follows its length, so the length must be the token's own and not the run's
-    *sum += x->k.exp_sum(scores, m, last + 1);
-    if (last + 1 < n_row) memset(scores + last + 1, 0, (size_t)(n_row - last - 1) * sizeof *scores);
-}
-
 static void gqa_item(void *ctx, int i_item, int i_thread)
 {
     const gqa_job *j = ctx;
@@ -99,7 +74,7 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
     memset(s.sum, 0, (size_t)nq * sizeof *s.sum);
     memset(s.out, 0, (size_t)nq * d * sizeof *s.out);
     int kind = x->opts.kv_dtype, last_pos = first->pos + run.n_tok - 1;
-    size_t row_bytes = (size_t)d * tk_kv_dtype_bytes(x->opts.kv_dtype);
+    size_t row_bytes = x->kv_row_bytes;
     size_t head_off = (size_t)kv_head * TK_KV_BLOCK_TOK * row_bytes;
     int first_row = j->op->window > 0 ? TK_MAX(0, first->pos - j->op->window + 1) : 0;
     for (int b = first_row / TK_KV_BLOCK_TOK; b * TK_KV_BLOCK_TOK <= last_pos; b++) {
@@ -108,9 +83,14 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
         const char *vb = exec_v_block(x, j->op->layer, seq->block[b]) + head_off;
         x->k.kv_scores[kind](s.q, d, nq, kb, row_bytes, n_row, d, (float)c->attn_scale, s.scores,
                              TK_KV_BLOCK_TOK);
-        for (int q = 0; q < nq; q++)
-            fold(x, s.scores + q * TK_KV_BLOCK_TOK, row0, n_row, first->pos + q / j->n_group,
-                 j->op->window, &s.max[q], &s.sum[q], s.out + (size_t)q * d, d);
+        for (int q = 0; q < nq; q++) {
+            // what the token of this query may see, and not what the run may: see tk_kernels.softmax
+            int pos = first->pos + q / j->n_group;
+            int n_seen = TK_MAX(0, TK_MIN(n_row, pos + 1 - row0));
+            int hidden = j->op->window > 0 ? TK_MAX(0, pos - j->op->window + 1 - row0) : 0;
+            x->k.softmax(s.scores + q * TK_KV_BLOCK_TOK, TK_MIN(hidden, n_seen), n_seen, n_row,
+                         &s.max[q], &s.sum[q], s.out + (size_t)q * d, d);
+        }
         x->k.kv_mix[kind](s.scores, TK_KV_BLOCK_TOK, nq, vb, row_bytes, n_row, d, s.out, d);
     }
     for (int q = 0; q < nq; q++) {

@@ -82,60 +82,104 @@ static void absorb_item(void *ctx, int head, int i_thread)
                            ld_out);
 }
 
-// Brings the running softmax of one query to a new block of scores; see attend_gqa.c.
-static void fold(const tk_exec *x, float *scores, int n_row, int n_seen, float *max, float *sum,
-                 float *out, int d)
+// How a token's absorbed attention is cut into items: by blocks of heads, and a long context by position, so
+// that one sequence keeps all threads busy. The cut follows from the token's position alone.
+typedef struct mla_cut {
+    int n_head_block, n_split, split_tok;
+} mla_cut;
+
+static mla_cut cut_of(const tk_program *p, int pos)
 {
-    float m = *max;
-    for (int i = 0; i < n_seen; i++) m = fmaxf(m, scores[i]);
-    if (n_seen <= 0) {
-        memset(scores, 0, (size_t)n_row * sizeof *scores);
-        return;
-    }
-    if (m != *max) {
-        float shrink = expf(*max - m);
-        *sum *= shrink;
-        for (int i = 0; i < d; i++) out[i] *= shrink;
-        *max = m;
-    }
-    *sum += x->k.exp_sum(scores, m, n_seen);
-    if (n_seen < n_row) memset(scores + n_seen, 0, (size_t)(n_row - n_seen) * sizeof *scores);
+    mla_cut c = {.n_head_block = (p->cfg.n_head + MLA_HEADS - 1) / MLA_HEADS};
+    int most = TK_MAX(1, MLA_SPLITS / c.n_head_block);
+    int n_block = pos / TK_KV_BLOCK_TOK + 1, least = MLA_SPLIT_TOK / TK_KV_BLOCK_TOK;
+    int each = TK_MAX(least, (n_block + most - 1) / most);
+    c.n_split = (n_block + each - 1) / each;
+    c.split_tok = each * TK_KV_BLOCK_TOK;
+    return c;
 }
 
-// One token, MLA_HEADS heads: o_lat = softmax(q_lat . cache) . latent
-static void latent_item(void *ctx, int i_item, int i_thread)
+// Floats of the partial results of one token.
+size_t exec_mla_part_floats(const tk_program *p)
 {
-    const mla_job *j = ctx;
+    mla_cut c = cut_of(p, p->cfg.max_ctx);
+    return (size_t)c.n_head_block * TK_MAX(1, MLA_SPLITS / c.n_head_block) * MLA_HEADS *
+           (size_t)(p->cfg.mla.kv_lora + 2);
+}
+
+// Mixed values [MLA_HEADS][kv_lora], then maxima and sums [MLA_HEADS] each, of an item of token t.
+static float *part_of(const tk_exec *x, int t, int i_item)
+{
+    return x->o_part + (size_t)t * exec_mla_part_floats(x->p) +
+           (size_t)i_item * MLA_HEADS * (size_t)(x->p->cfg.mla.kv_lora + 2);
+}
+
+// One token, MLA_HEADS heads, one split of its context: softmax(q_lat . cache) . latent, not yet divided by the
+// sum.
+static void latent_split(const mla_job *j, int t, int head_block, int split, const mla_cut *cut,
+                         float *scores)
+{
     const tk_exec *x = j->x;
     const tk_config *c = &x->p->cfg;
-    int width = c->mla.kv_lora + c->mla.d_rope, d = c->mla.kv_lora;
-    int n_block_head = (c->n_head + MLA_HEADS - 1) / MLA_HEADS;
-    int t = i_item / n_block_head, head0 = i_item % n_block_head * MLA_HEADS;
+    int width = c->mla.kv_lora + c->mla.d_rope, d = c->mla.kv_lora, head0 = head_block * MLA_HEADS;
     int n_head = TK_MIN(MLA_HEADS, c->n_head - head0);
     const tok_info *tok = &x->tok[j->tok0 + t];
     const tk_kv_table *seq = x->parts[tok->part].seq;
     const float *q = x->q_lat + ((size_t)t * c->n_head + head0) * width;
-    float *out = x->o_lat + ((size_t)t * c->n_head + head0) * d;
-    float *max = x->scratch[i_thread], *sum = max + MLA_HEADS, *scores = sum + MLA_HEADS;
+    float *out = part_of(x, t, head_block * cut->n_split + split);
+    float *max = out + MLA_HEADS * d, *sum = max + MLA_HEADS;
     for (int h = 0; h < n_head; h++) {
         max[h] = -INFINITY;
         sum[h] = 0;
     }
     memset(out, 0, (size_t)n_head * d * sizeof *out);
     int kind = x->opts.kv_dtype;
-    size_t row_bytes = (size_t)width * tk_kv_dtype_bytes(x->opts.kv_dtype);
-    for (int b = 0; b * TK_KV_BLOCK_TOK <= tok->pos; b++) {
-        int n_row = TK_MIN(TK_KV_BLOCK_TOK, tok->pos + 1 - b * TK_KV_BLOCK_TOK);
-        const char *rows = exec_k_block(x, j->op->layer, seq->block[b]);
-        x->k.kv_scores[kind](q, width, n_head, rows, row_bytes, n_row, width, (float)c->attn_scale,
-                             scores, TK_KV_BLOCK_TOK);
+    int end = TK_MIN(tok->pos + 1, (split + 1) * cut->split_tok);
+    for (int row0 = split * cut->split_tok; row0 < end; row0 += TK_KV_BLOCK_TOK) {
+        int n_row = TK_MIN(TK_KV_BLOCK_TOK, end - row0);
+        const char *rows = exec_k_block(x, j->op->layer, seq->block[row0 / TK_KV_BLOCK_TOK]);
+        x->k.kv_scores[kind](q, width, n_head, rows, x->kv_row_bytes, n_row, width,
+                             (float)c->attn_scale, scores, TK_KV_BLOCK_TOK);
         for (int h = 0; h < n_head; h++)
-            fold(x, scores + h * TK_KV_BLOCK_TOK, n_row, n_row, &max[h], &sum[h],
-                 out + (size_t)h * d, d);
-        x->k.kv_mix[kind](scores, TK_KV_BLOCK_TOK, n_head, rows, row_bytes, n_row, d, out, d);
+            x->k.softmax(scores + h * TK_KV_BLOCK_TOK, 0, n_row, n_row, &max[h], &sum[h],
+                         out + (size_t)h * d, d);
+        x->k.kv_mix[kind](scores, TK_KV_BLOCK_TOK, n_head, rows, x->kv_row_bytes, n_row, d, out, d);
     }
-    for (int h = 0; h < n_head; h++)
-        for (int i = 0; i < d; i++) out[(size_t)h * d + i] /= sum[h];
+}
+
+static void latent_item(void *ctx, int i_item, int i_thread)
+{
+    const mla_job *j = ctx;
+    for (int t = 0; t < j->n_tok; t++) {
+        mla_cut cut = cut_of(j->x->p, j->x->tok[j->tok0 + t].pos);
+        int n = cut.n_head_block * cut.n_split;
+        if (i_item < n) {
+            latent_split(j, t, i_item / cut.n_split, i_item % cut.n_split, &cut,
+                         j->x->scratch[i_thread]);
+            return;
+        }
+        i_item -= n;
+    }
+}
+
+// o_lat[tok][head]: the splits of its context together, in order of position.
+static void join_splits(const mla_job *j, int t, int head)
+{
+    const tk_exec *x = j->x;
+    int d = x->p->cfg.mla.kv_lora, in_block = head % MLA_HEADS;
+    mla_cut cut = cut_of(x->p, x->tok[j->tok0 + t].pos);
+    float *out = x->o_lat + ((size_t)t * x->p->cfg.n_head + head) * d, max = -INFINITY, sum = 0;
+    for (int s = 0; s < cut.n_split; s++)
+        max =
+            fmaxf(max, part_of(x, t, head / MLA_HEADS * cut.n_split + s)[MLA_HEADS * d + in_block]);
+    memset(out, 0, (size_t)d * sizeof *out);
+    for (int s = 0; s < cut.n_split; s++) {
+        const float *part = part_of(x, t, head / MLA_HEADS * cut.n_split + s);
+        float by = expf(part[MLA_HEADS * d + in_block] - max);
+        sum += by * part[MLA_HEADS * (d + 1) + in_block];
+        x->k.axpy(by, part + (size_t)in_block * d, d, out);
+    }
+    for (int i = 0; i < d; i++) out[i] /= sum;
 }
 
 // out[tok][head] = W_UV o_lat
@@ -145,6 +189,7 @@ static void unabsorb_item(void *ctx, int head, int i_thread)
     const tk_exec *x = j->x;
     const tk_config *c = &x->p->cfg;
     kv_b v = value_half(j, head);
+    for (int t = 0; t < j->n_tok; t++) join_splits(j, t, head);
     exec_rows_times(x, &v.m, v.row0, c->mla.d_v, x->o_lat + (size_t)head * c->mla.kv_lora,
                     (int64_t)c->n_head * c->mla.kv_lora, NULL, j->n_tok,
                     exec_row(x, j->op->out, j->tok0) + (size_t)head * c->mla.d_v,
@@ -154,12 +199,16 @@ static void unabsorb_item(void *ctx, int head, int i_thread)
 static void absorbed(tk_exec *x, const tk_op *op, int tok0, int n_tok)
 {
     const tk_config *c = &x->p->cfg;
-    int n_block_head = (c->n_head + MLA_HEADS - 1) / MLA_HEADS;
     for (int t = 0; t < n_tok; t += MLA_ABSORB_TOK) {
         mla_job j = {
             .x = x, .op = op, .tok0 = tok0 + t, .n_tok = TK_MIN(MLA_ABSORB_TOK, n_tok - t)};
         tk_pool_run(x->pool, c->n_head, absorb_item, &j);
-        tk_pool_run(x->pool, j.n_tok * n_block_head, latent_item, &j);
+        int n_item = 0;
+        for (int i = 0; i < j.n_tok; i++) {
+            mla_cut cut = cut_of(x->p, x->tok[j.tok0 + i].pos);
+            n_item += cut.n_head_block * cut.n_split;
+        }
+        tk_pool_run(x->pool, n_item, latent_item, &j);
         tk_pool_run(x->pool, c->n_head, unabsorb_item, &j);
     }
 }
@@ -200,7 +249,7 @@ static void load_tile(const mla_job *j, const tk_kv_table *seq, int row0, int n_
 {
     const tk_exec *x = j->x;
     int width = x->p->kv_k_width;
-    size_t row_bytes = (size_t)width * tk_kv_dtype_bytes(x->opts.kv_dtype);
+    size_t row_bytes = x->kv_row_bytes;
     const float one = 1;
     memset(out, 0, (size_t)n_row * (size_t)width * sizeof *out);
     for (int i = 0; i < n_row; i++) {
@@ -263,8 +312,8 @@ static void expanded_item(void *ctx, int head, int i_thread)
         for (int t = 0; t < j->n_tok; t++) {
             float *scores = s.scores + (size_t)t * MLA_TILE;
             for (int i = 0; i < n_row; i++) scores[i] *= (float)c->attn_scale;
-            fold(x, scores, n_row, TK_MIN(n_row, tok->pos + t + 1 - row0), &s.max[t], &s.sum[t],
-                 s.out + (size_t)t * a->d_v, a->d_v);
+            x->k.softmax(scores, 0, TK_MAX(0, TK_MIN(n_row, tok->pos + t + 1 - row0)), n_row,
+                         &s.max[t], &s.sum[t], s.out + (size_t)t * a->d_v, a->d_v);
         }
         x->k.mm(s.vt, MLA_TILE, a->d_v, s.scores, MLA_TILE, j->n_tok, n_row, s.out, a->d_v);
     }
@@ -298,6 +347,6 @@ size_t exec_attend_scratch(const tk_program *p, int n_step_tok)
     if (a->kv_lora == 0) return exec_attend_scratch_gqa(p->cfg.d_head);
     tile_scratch s;
     size_t tile = lay_out(a, n_step_tok, NULL, &s);
-    size_t latent = MLA_HEADS * (2 + TK_KV_BLOCK_TOK);
+    size_t latent = MLA_HEADS * TK_KV_BLOCK_TOK;
     return TK_MAX(tile, latent);
 }

@@ -104,14 +104,22 @@ static size_t lay_out(tk_exec *x, char *base, int n_step_tok, int n_thread)
         size_t heads = MLA_ABSORB_TOK * (size_t)p->cfg.n_head;
         x->q_lat = place(&l, heads * (size_t)p->kv_k_width, sizeof(float));
         x->o_lat = place(&l, heads * (size_t)p->cfg.mla.kv_lora, sizeof(float));
+        x->o_part = place(&l, MLA_ABSORB_TOK * exec_mla_part_floats(p), sizeof(float));
     }
     return l.used;
 }
 
-static size_t kv_block_bytes(const tk_program *p, const tk_exec_opts *o)
+// Bytes of a token's keys (or latent) and values in one layer, and of one head's.
+typedef struct kv_size {
+    size_t row, k, v;
+} kv_size;
+
+static kv_size kv_size_of(const tk_program *p, tk_kv_dtype type)
 {
-    return (size_t)TK_KV_BLOCK_TOK * (size_t)(p->kv_k_width + p->kv_v_width) *
-           tk_kv_dtype_bytes(o->kv_dtype);
+    bool mla = p->cfg.mla.kv_lora > 0;
+    int n = mla ? p->kv_k_width : p->cfg.d_head;
+    size_t row = tk_kv_row_bytes(type, n), heads = mla ? 1 : (size_t)p->cfg.n_kv_head;
+    return (kv_size){.row = row, .k = row * heads, .v = mla ? 0 : row * heads};
 }
 
 void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_plan *out)
@@ -128,6 +136,7 @@ void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_pl
     while (n_tok > 1 && lay_out(&x, NULL, n_tok, n_thread) > work_limit_bytes)
         n_tok = n_tok * 3 / 4;
     int64_t n_block = ((int64_t)opts->n_kv_tok + TK_KV_BLOCK_TOK - 1) / TK_KV_BLOCK_TOK;
+    kv_size kv = kv_size_of(p, opts->kv_dtype);
     uint64_t packed = 0, stored = 0;
     if (opts->repack) {
         tk_packed *shape = tk_alloc((size_t)p->n_weight * sizeof *shape);
@@ -137,7 +146,8 @@ void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_pl
     *out = (tk_exec_plan){
         .weight_bytes = size.bytes_total - stored,
         .packed_bytes = packed,
-        .kv_bytes = (uint64_t)n_block * kv_block_bytes(p, opts) * (uint64_t)p->cfg.n_layer,
+        .kv_bytes = (uint64_t)n_block * TK_KV_BLOCK_TOK * (kv.k + kv.v) * (uint64_t)p->cfg.n_layer,
+        .kv_token_bytes = (kv.k + kv.v) * (uint64_t)p->cfg.n_layer,
         .work_bytes = lay_out(&x, NULL, n_tok, n_thread),
         .n_step_tok = n_tok,
         .n_kv_tok = (int32_t)(n_block * TK_KV_BLOCK_TOK),
@@ -186,10 +196,10 @@ static void rope_table(tk_exec *x)
 static tk_status map_all(tk_exec *x, tk_err *err)
 {
     const tk_program *p = x->p;
-    x->kv_k_block_bytes =
-        TK_KV_BLOCK_TOK * (size_t)p->kv_k_width * tk_kv_dtype_bytes(x->opts.kv_dtype);
-    x->kv_v_block_bytes =
-        TK_KV_BLOCK_TOK * (size_t)p->kv_v_width * tk_kv_dtype_bytes(x->opts.kv_dtype);
+    kv_size kv = kv_size_of(p, x->opts.kv_dtype);
+    x->kv_row_bytes = kv.row;
+    x->kv_k_block_bytes = TK_KV_BLOCK_TOK * kv.k;
+    x->kv_v_block_bytes = TK_KV_BLOCK_TOK * kv.v;
     int32_t n_block = x->plan.n_kv_tok / TK_KV_BLOCK_TOK;
     x->kv = tk_kv_pool_new(n_block);
     x->kv_layer_bytes = (size_t)n_block * (x->kv_k_block_bytes + x->kv_v_block_bytes);

@@ -37,10 +37,10 @@ tk_exec_opts tk_exec_opts_default(void);
 
 // What running will take, before anything is touched.
 typedef struct tk_exec_plan {
-    uint64_t weight_bytes; // mapped
-    uint64_t packed_bytes; // weights in packed form
-    uint64_t kv_bytes;
-    uint64_t work_bytes; // activations, scratch
+    uint64_t weight_bytes;             // mapped
+    uint64_t packed_bytes;             // weights in packed form
+    uint64_t kv_bytes, kv_token_bytes; // of the cache; of one token in it, all layers
+    uint64_t work_bytes;               // activations, scratch
     int32_t n_step_tok;
     int32_t n_kv_tok;
     int n_thread;

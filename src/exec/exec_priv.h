@@ -10,6 +10,8 @@ enum {
     K_CHUNK = 1024,      // columns decoded at a time: a multiple of every format's block
     MLA_ABSORB_TOK = 16, // tokens whose absorbed queries are kept at a time
     MLA_HEADS = 16,      // heads per attention item, absorbed
+    MLA_SPLITS = 16, // most items of one token: a long context is split, so that threads share it
+    MLA_SPLIT_TOK = 512, // and least context of one
     MLA_TILE = 256,      // cache rows expanded at a time: a multiple of TK_KV_BLOCK_TOK
     GQA_QUERIES = 64,    // queries (tokens x heads of a group) per attention item
 };
@@ -44,7 +46,8 @@ struct tk_exec {
     tk_kv_pool *kv;
     char *kv_data; // [layer][k blocks | v blocks]
     size_t kv_layer_bytes, kv_k_block_bytes, kv_v_block_bytes;
-    tk_packed *packed; // [n_weight]; kind NONE: used where it is mapped
+    size_t kv_row_bytes; // of one head's key or value, or of one latent with its rope key
+    tk_packed *packed;   // [n_weight]; kind NONE: used where it is mapped
     uint8_t *packed_data;
     uint64_t packed_bytes;
     float **vec; // [n_weight] decoded norms and biases, NULL for matrices
@@ -79,6 +82,8 @@ struct tk_exec {
     // MLA, absorbed
     float *q_lat; // [MLA_ABSORB_TOK][n_head][kv_lora + d_rope]
     float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
+    float *
+        o_part; // [MLA_ABSORB_TOK][head blocks x splits][MLA_HEADS][kv_lora + 2]: mixed values, max, sum
     // the step
     const tk_step_part *parts;
     int n_part, n_tok;
@@ -148,6 +153,8 @@ void exec_experts(tk_exec *x, const tk_op *op);
 
 // Floats of scratch per thread that the attention operations need.
 size_t exec_attend_scratch_gqa(int d_head);
+// Floats of the partial results of one token's absorbed attention.
+size_t exec_mla_part_floats(const tk_program *p);
 size_t exec_attend_scratch(const tk_program *p, int n_step_tok);
 
 #endif

@@ -103,14 +103,13 @@ static void kv_write_row(void *ctx, int tok, int i_thread)
     const tk_exec *x = j->x;
     const tk_program *p = x->p;
     tk_kv_store_fn store = x->k.kv_store[x->opts.kv_dtype];
-    size_t item = tk_kv_dtype_bytes(x->opts.kv_dtype);
     const tok_info *t = &x->tok[tok];
     int32_t block = x->parts[t->part].seq->block[t->pos / TK_KV_BLOCK_TOK];
     size_t at = (size_t)(t->pos % TK_KV_BLOCK_TOK);
     const float *k = exec_row(x, j->op->in, tok);
     char *kb = exec_k_block(x, j->op->layer, block);
     if (p->kv_v_width == 0) { // MLA: one row of latent and rope key
-        store(k, p->kv_k_width, kb + at * (size_t)p->kv_k_width * item);
+        store(k, p->kv_k_width, kb + at * x->kv_row_bytes);
         return;
     }
     // a head's keys of one block lie together: [n_kv_head][TK_KV_BLOCK_TOK][d_head]
@@ -118,7 +117,7 @@ static void kv_write_row(void *ctx, int tok, int i_thread)
     char *vb = exec_v_block(x, j->op->layer, block);
     int d = p->cfg.d_head;
     for (int h = 0; h < p->cfg.n_kv_head; h++) {
-        size_t row = ((size_t)h * TK_KV_BLOCK_TOK + at) * (size_t)d * item;
+        size_t row = ((size_t)h * TK_KV_BLOCK_TOK + at) * x->kv_row_bytes;
         store(k + h * d, d, kb + row);
         store(v + h * d, d, vb + row);
     }

@@ -42,7 +42,15 @@ void tk_kernels_fill(tk_kernels *k, tk_isa highest)
     k->isa = TK_ISA_AMX;
 }
 
-size_t tk_kv_dtype_bytes(tk_kv_dtype t)
+const char *tk_kv_dtype_name(tk_kv_dtype t)
 {
-    return t == TK_KV_F32 ? 4 : 2;
+    static const char *const names[TK_KV_DTYPE_COUNT] = {"f32", "bf16", "fp8"};
+    return names[t];
+}
+
+size_t tk_kv_row_bytes(tk_kv_dtype t, int n)
+{
+    if (t != TK_KV_FP8) return (size_t)n * (t == TK_KV_F32 ? 4 : 2);
+    size_t n_group = ((size_t)n + TK_KV_GROUP - 1) / TK_KV_GROUP;
+    return ((size_t)n + n_group * sizeof(float) + 3) / 4 * 4;
 }

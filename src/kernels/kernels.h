@@ -43,7 +43,7 @@
 #define TK_FN_EXP_SUM(name) float name(float *x, float max, int n)
 
 // scores[h * lds + i] = scale * sum_j q[h * ldq + j] * kv(i)[j], i < n_row, h < n_head, j < d. Rows of the
-// cache are row_bytes apart, F32 or BF16 (two slots).
+// cache are row_bytes apart; one slot a type of cache.
 #define TK_FN_KV_SCORES(name)                                                                      \
     void name(const float *q, int64_t ldq, int n_head, const void *kv, size_t row_bytes,           \
               int n_row, int d, float scale, float *scores, int64_t lds)
@@ -53,8 +53,16 @@
     void name(const float *p, int64_t ldp, int n_head, const void *kv, size_t row_bytes,           \
               int n_row, int d, float *out, int64_t ldo)
 
-// Writes n floats as a cache row (F32: copy, BF16: round to nearest even).
+// Writes n floats as a cache row (F32: copy, BF16: round to nearest even, FP8: see tk_kv_dtype).
 #define TK_FN_KV_STORE(name) void name(const float *x, int n, void *row)
+
+// Brings the running softmax of one query to the scores of n_row more cache rows, of which it sees [first,
+// n_seen): scores become weights exp(score - max), 0 where unseen; *sum and out [d] are brought to the new *max
+// (-INFINITY and 0 at the start), and the weights' sum is added. (Milakov, Gimelshein 2018.) The order of that
+// sum follows n_seen, not n_row.
+#define TK_FN_SOFTMAX(name)                                                                        \
+    void name(float *scores, int first, int n_seen, int n_row, float *max, float *sum, float *out, \
+              int d)
 
 // Activations on their way into packed weights. Integer forms meet them as 16-bit integers, one scale a
 // group of 32 and its sums by halves: rounding to a 32,767th of the group's largest value is 200 times finer than the weights'
@@ -92,10 +100,13 @@ typedef TK_FN_EXP_SUM((*tk_exp_sum_fn));
 typedef TK_FN_KV_SCORES((*tk_kv_scores_fn));
 typedef TK_FN_KV_MIX((*tk_kv_mix_fn));
 typedef TK_FN_KV_STORE((*tk_kv_store_fn));
+typedef TK_FN_SOFTMAX((*tk_softmax_fn));
 typedef TK_FN_QUANTISE((*tk_quantise_fn));
 typedef TK_FN_GEMM((*tk_gemm_fn));
 
-typedef enum tk_kv_dtype { TK_KV_F32, TK_KV_BF16, TK_KV_DTYPE_COUNT } tk_kv_dtype;
+// FP8: E4M3 codes, each 128 of a row behind a float that they are multiplied by (the largest of them / 448).
+typedef enum tk_kv_dtype { TK_KV_F32, TK_KV_BF16, TK_KV_FP8, TK_KV_DTYPE_COUNT } tk_kv_dtype;
+enum { TK_KV_GROUP = 128 };
 
 typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_AMX, TK_ISA_COUNT } tk_isa;
 
@@ -112,6 +123,7 @@ typedef struct tk_kernels {
     tk_kv_scores_fn kv_scores[TK_KV_DTYPE_COUNT];
     tk_kv_mix_fn kv_mix[TK_KV_DTYPE_COUNT];
     tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];
+    tk_softmax_fn softmax;
     tk_quantise_fn quantise;
     tk_gemm_fn gemm[TK_PACK_COUNT]; // [TK_PACK_NONE] is NULL
     // For wide_from tokens and more, where a level has units of its own for them: BF16 activations (tk_act.h), no
@@ -132,7 +144,8 @@ void tk_kernels_fill(tk_kernels *k, tk_isa highest);
 // TK_USAGE when TOKAMAK_CPU names something else.
 tk_status tk_kernels_allowed(tk_isa *highest, tk_err *err);
 const char *tk_isa_name(tk_isa isa);
-size_t tk_kv_dtype_bytes(tk_kv_dtype t);
+const char *tk_kv_dtype_name(tk_kv_dtype t);
+size_t tk_kv_row_bytes(tk_kv_dtype t, int n); // of a cache row of n values
 
 // Each level fills the slots it has; called in order by tk_kernels_fill.
 void tk_kernels_fill_ref(tk_kernels *k);

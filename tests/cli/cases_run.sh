@@ -3,6 +3,9 @@
 # run, chat, tokenize, detokenize, template on the demo model.
 demo=$root/models/demo
 expect "run answers a question" 0 '^911$' 'first token [0-9.]+ s, prompt [0-9]+ tokens' -- run "$demo" -p 'What is 109 + 802?'
+expect "run takes an FP8 cache" 0 '^911$' 'KV cache of [0-9]+ tokens' -- run "$demo" -p 'What is 109 + 802?' --kv-cache-dtype fp8
+expect "inspect counts an FP8 cache" 0 'KV cache: 840 bytes per token = 5 layers x .128 latent . 32 rope key. x 1 byte, . 8 a row' '' -- inspect "$demo" --kv-cache-dtype fp8
+expect "an unknown type of cache is wrong usage" 2 '' 'fp8_e4m3' -- run "$demo" -p x --kv-cache-dtype int3
 expect "run --json has its keys" 0 '^\{"text":".*","prompt_ids":\[0,.*"ids":\[.*"logprobs":\[-?[0-9.e-]+.*"finish_reason":"stop","ttft_s":.*"prefill_tok_s":.*"decode_tok_s":.*"peak_rss_bytes":[0-9]+,"threads":[0-9]+,"isa":"[a-z0-9]+"\}$' '' -- run "$demo" -p 'What is 109 + 802?' --json -q
 expect "run --max-tokens ends by length" 0 '"finish_reason":"length"' '' -- run "$demo" -p 'What is 109 + 802?' --max-tokens 3 --json -q
 expect "run --stop ends before the text" 0 '"finish_reason":"stop"' '' -- run "$demo" -p 'What is 109 + 802?' --stop carry --json -q

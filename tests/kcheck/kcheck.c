@@ -161,37 +161,78 @@ static void check_rows(const tk_kernels *k, const tk_kernels *ref, tk_isa isa)
     if (wanted("rope")) row("rope", isa, rope);
 }
 
+// The running softmax over two stretches of scores, the second hidden in part.
+static bool check_softmax(const tk_kernels *k, const tk_kernels *ref, int n_row, int d)
+{
+    bool ok = true;
+    size_t z = (size_t)n_row, zd = (size_t)d;
+    float *s1 = guarded(z), *s2 = guarded(z), *o1 = guarded(zd), *o2 = guarded(zd);
+    for (int n_seen = 0; n_seen <= n_row; n_seen += 1 + n_row / 5)
+        for (int first = 0; first <= n_seen; first += 1 + n_row / 3) {
+            float m1 = -INFINITY, m2 = m1, sum1 = 0, sum2 = 0;
+            memset(o1, 0, zd * 4);
+            for (int again = 0; again < 2; again++) {
+                fill(s1, z);
+                for (int i = 0; i < n_row; i++) s1[i] *= 0.3f;
+                memcpy(s2, s1, z * 4);
+                memcpy(o2, o1, zd * 4);
+                int end = again ? n_seen : n_row, begin = again ? first : 0;
+                k->softmax(s1, begin, end, n_row, &m1, &sum1, o1, d);
+                ref->softmax(s2, begin, end, n_row, &m2, &sum2, o2, d);
+                ok &= m1 == m2 && near(sum1, sum2, sum2 * (n_row + 8) * 1e-6);
+                for (int i = 0; i < n_row; i++) ok &= near(s1[i], s2[i], s2[i] * 4e-5 + 1e-37);
+                for (int i = 0; i < d; i++) ok &= near(o1[i], o2[i], fabs((double)o2[i]) * 8e-6);
+                fill(o1, zd);
+            }
+        }
+    return ok;
+}
+
 static bool check_cache_shape(const tk_kernels *k, const tk_kernels *ref, tk_kv_dtype type, int d,
                               int n_row, int n_head)
 {
-    size_t item = tk_kv_dtype_bytes(type), bytes = (size_t)n_row * (size_t)d * item;
+    size_t row_bytes = tk_kv_row_bytes(type, d), bytes = (size_t)n_row * row_bytes;
     float *store = guarded((bytes + 3) / 4), *in = fill(guarded((size_t)d), (size_t)d);
     char *rows = (char *)store;
     bool ok = true;
-    char *want_row = calloc((size_t)d, item);
+    char *want_row = calloc(1, row_bytes);
+    memset(rows, 0, bytes);
     for (int i = 0; i < n_row; i++) {
         fill(in, (size_t)d);
-        k->kv_store[type](in, d, rows + (size_t)i * (size_t)d * item);
+        k->kv_store[type](in, d, rows + (size_t)i * row_bytes);
         ref->kv_store[type](in, d, want_row);
-        ok &= memcmp(rows + (size_t)i * (size_t)d * item, want_row, (size_t)d * item) == 0;
+        ok &= memcmp(rows + (size_t)i * row_bytes, want_row, row_bytes) == 0;
     }
     size_t nq = (size_t)n_head * (size_t)d, ns = (size_t)n_head * (size_t)n_row;
     float *q = fill(guarded(nq), nq), *s1 = guarded(ns), *s2 = guarded(ns),
           *o1 = fill(guarded(nq), nq), *o2 = guarded(nq);
     memcpy(o2, o1, nq * 4);
-    k->kv_scores[type](q, d, n_head, rows, (size_t)d * item, n_row, d, 0.125f, s1, n_row);
-    ref->kv_scores[type](q, d, n_head, rows, (size_t)d * item, n_row, d, 0.125f, s2, n_row);
+    k->kv_scores[type](q, d, n_head, rows, row_bytes, n_row, d, 0.125f, s1, n_row);
+    ref->kv_scores[type](q, d, n_head, rows, row_bytes, n_row, d, 0.125f, s2, n_row);
     for (size_t i = 0; i < ns; i++) ok &= near(s1[i], s2[i], 0.125 * 1e4 * d * (d + 8) * 0x1p-24);
-    k->kv_mix[type](s2, n_row, n_head, rows, (size_t)d * item, n_row, d, o1, d);
-    ref->kv_mix[type](s2, n_row, n_head, rows, (size_t)d * item, n_row, d, o2, d);
+    float *one = calloc(ns, sizeof *one); // a head alone gives the same bits
+    for (int h = 0; h < n_head; h++)
+        k->kv_scores[type](q + h * d, d, 1, rows, row_bytes, n_row, d, 0.125f, one + h * n_row,
+                           n_row);
+    ok &= memcmp(one, s1, ns * 4) == 0;
+    float *apart = calloc(nq, sizeof *apart);
+    memcpy(apart, o1, nq * 4);
+    for (int h = 0; h < n_head; h++)
+        k->kv_mix[type](s2 + h * n_row, n_row, 1, rows, row_bytes, n_row, d, apart + h * d, d);
+    k->kv_mix[type](s2, n_row, n_head, rows, row_bytes, n_row, d, o1, d);
+    ok &= memcmp(apart, o1, nq * 4) == 0;
+    ref->kv_mix[type](s2, n_row, n_head, rows, row_bytes, n_row, d, o2, d);
     for (size_t i = 0; i < nq; i++) ok &= near(o1[i], o2[i], 1e-5 * (fabs((double)o2[i]) + 1e3));
     free(want_row);
+    free(one);
+    free(apart);
     return ok;
 }
 
 static void check_cache(const tk_kernels *k, const tk_kernels *ref, tk_isa isa)
 {
-    static const char *const names[] = {"kv_store/scores/mix f32", "kv_store/scores/mix bf16"};
+    static const char *const names[] = {"kv_store/scores/mix f32", "kv_store/scores/mix bf16",
+                                        "kv_store/scores/mix fp8"};
     static const int ds[] = {8, 20, 24, 64, 72, 128, 160, 576};
     for (int type = 0; type < TK_KV_DTYPE_COUNT; type++) {
         bool ok = true;
@@ -202,6 +243,11 @@ static void check_cache(const tk_kernels *k, const tk_kernels *ref, tk_isa isa)
                     ok &= check_cache_shape(k, ref, (tk_kv_dtype)type, ds[i], rows, heads);
         row(names[type], isa, ok);
     }
+    bool softmax = true;
+    if (!wanted("softmax")) return;
+    for (int n_row = 1; n_row <= 64; n_row += 7)
+        for (size_t i = 0; i < TK_COUNT(ds); i++) softmax &= check_softmax(k, ref, n_row, ds[i]);
+    row("softmax", isa, softmax);
 }
 
 void random_codes(uint8_t *p, size_t n, tk_dtype t)

@@ -11,7 +11,8 @@ typedef struct v16 {
     __m256 a, b;
 } v16;
 
-enum { MM_ROWS = 2, MM_TOKS = 3 }; // 12 accumulators of 16 registers
+enum { MM_ROWS = 2, MM_TOKS = 3 };               // 12 accumulators of 16 registers
+enum { KV_HEADS = 2, KV_ROWS = 2, KV_VECS = 2 }; // tiles of attention: 8 accumulators
 
 static inline v16 v_zero(void)
 {
@@ -156,7 +157,11 @@ typedef struct w16 {
     __m256i a, b;
 } w16;
 
-enum { GEMM_TOKS = 4, GEMM_PANELS = 2 }; // tokens of a tile; panels read at once for one token
+enum {
+    GEMM_TOKS = 4,
+    GEMM_PANELS = 2,
+    GEMM_SHARED = 0
+}; // tokens of a tile; panels read at once for one token
 
 static inline w16 w_load(const void *p)
 {
@@ -174,6 +179,10 @@ static inline w16 w_and(w16 x, w16 y)
 static inline w16 w_sub(w16 x, w16 y)
 {
     return (w16){_mm256_sub_epi16(x.a, y.a), _mm256_sub_epi16(x.b, y.b)};
+}
+static inline w16 w_add32(w16 x, w16 y)
+{
+    return (w16){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
 }
 static inline void w_store(void *p, w16 x)
 {

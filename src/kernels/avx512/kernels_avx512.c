@@ -8,6 +8,8 @@
 
 #include "kernels/tmpl/rows_tmpl.h"
 
+#include "kernels/tmpl/attend_tmpl.h"
+
 #include "kernels/tmpl/decode_tmpl.h"
 
 #include "kernels/tmpl/gemm_tmpl.h"

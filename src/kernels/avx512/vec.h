@@ -9,7 +9,8 @@
 
 typedef __m512 v16;
 
-enum { MM_ROWS = 4, MM_TOKS = 6 }; // 24 accumulators of 32 registers
+enum { MM_ROWS = 4, MM_TOKS = 6 };               // 24 accumulators of 32 registers
+enum { KV_HEADS = 4, KV_ROWS = 4, KV_VECS = 4 }; // tiles of attention: 16 accumulators
 
 static inline v16 v_zero(void)
 {
@@ -128,7 +129,8 @@ static inline __m256 v_hi(v16 a)
 // Sixteen lanes of 32 bits, or as many pairs of 16-bit words.
 typedef __m512i w16;
 
-enum { GEMM_TOKS = 8, GEMM_PANELS = 4 }; // tokens of a tile; panels read at once for one token
+// Tokens of a tile; panels read at once for one token, and whether registers hold its columns for all of them.
+enum { GEMM_TOKS = 8, GEMM_PANELS = 4, GEMM_SHARED = 1 };
 
 static inline w16 w_load(const void *p)
 {
@@ -145,6 +147,10 @@ static inline w16 w_and(w16 x, w16 y)
 static inline w16 w_sub(w16 x, w16 y)
 {
     return _mm512_sub_epi16(x, y);
+}
+static inline w16 w_add32(w16 x, w16 y)
+{
+    return _mm512_add_epi32(x, y);
 }
 static inline void w_store(void *p, w16 x)
 {

@@ -74,6 +74,14 @@ static float load_bf16(const void *row, int j)
     return tk_f32_from_bf16(((const uint16_t *)row)[j]);
 }
 
+static float load_fp8(const void *row, int j)
+{
+    const uint8_t *group = (const uint8_t *)row + j / TK_KV_GROUP * (TK_KV_GROUP + 4);
+    float scale;
+    memcpy(&scale, group, sizeof scale);
+    return tk_f32_from_e4m3(group[4 + j % TK_KV_GROUP]) * scale;
+}
+
 #define SCORES(name, load)                                                                         \
     static TK_FN_KV_SCORES(name)                                                                   \
     {                                                                                              \
@@ -101,8 +109,10 @@ static float load_bf16(const void *row, int j)
 
 SCORES(kv_scores_f32, load_f32)
 SCORES(kv_scores_bf16, load_bf16)
+SCORES(kv_scores_fp8, load_fp8)
 MIX(kv_mix_f32, load_f32)
 MIX(kv_mix_bf16, load_bf16)
+MIX(kv_mix_fp8, load_fp8)
 
 static TK_FN_KV_STORE(kv_store_f32)
 {
@@ -112,6 +122,44 @@ static TK_FN_KV_STORE(kv_store_f32)
 static TK_FN_KV_STORE(kv_store_bf16)
 {
     for (int i = 0; i < n; i++) ((uint16_t *)row)[i] = tk_bf16_from_f32(x[i]);
+}
+
+// A group with a NaN or an infinity gets a NaN scale, so that it is not lost.
+static TK_FN_KV_STORE(kv_store_fp8)
+{
+    uint8_t *to = row;
+    for (int k = 0; k < n; k += TK_KV_GROUP) {
+        int len = TK_MIN((int)TK_KV_GROUP, n - k);
+        float max = 0;
+        bool whole = true;
+        for (int i = 0; i < len; i++) {
+            max = fmaxf(max, fabsf(x[k + i]));
+            whole &= isfinite(x[k + i]) != 0;
+        }
+        float by = max >= 0x1p-100f ? 448 / max : 0, scale = !whole ? NAN : by == 0 ? 0 : max / 448;
+        memcpy(to, &scale, sizeof scale);
+        to += sizeof scale;
+        for (int i = 0; i < len; i++) *to++ = whole ? tk_e4m3_from_f32(x[k + i] * by) : 0;
+    }
+}
+
+static TK_FN_SOFTMAX(softmax)
+{
+    float most = *max;
+    for (int i = first; i < n_seen; i++) most = fmaxf(most, scores[i]);
+    if (n_seen <= 0 || most == -INFINITY) {
+        memset(scores, 0, (size_t)n_row * sizeof *scores);
+        return;
+    }
+    float shrink = (float)exp((double)*max - most);
+    double total = (double)*sum * shrink;
+    for (int i = 0; i < d && shrink != 1; i++) out[i] *= shrink;
+    for (int i = 0; i < n_row; i++) {
+        bool seen = i >= first && i < n_seen;
+        total += scores[i] = seen ? (float)exp((double)scores[i] - most) : 0;
+    }
+    *sum = (float)total;
+    *max = most;
 }
 
 static TK_FN_QUANTISE(quantise)
@@ -171,10 +219,14 @@ void tk_kernels_fill_ref(tk_kernels *k)
     k->exp_sum = exp_sum;
     k->kv_scores[TK_KV_F32] = kv_scores_f32;
     k->kv_scores[TK_KV_BF16] = kv_scores_bf16;
+    k->kv_scores[TK_KV_FP8] = kv_scores_fp8;
     k->kv_mix[TK_KV_F32] = kv_mix_f32;
     k->kv_mix[TK_KV_BF16] = kv_mix_bf16;
+    k->kv_mix[TK_KV_FP8] = kv_mix_fp8;
     k->kv_store[TK_KV_F32] = kv_store_f32;
     k->kv_store[TK_KV_BF16] = kv_store_bf16;
+    k->kv_store[TK_KV_FP8] = kv_store_fp8;
+    k->softmax = softmax;
     k->quantise = quantise;
     for (int i = TK_PACK_NONE + 1; i < TK_PACK_COUNT; i++) k->gemm[i] = gemm;
 }

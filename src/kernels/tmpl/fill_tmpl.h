@@ -26,8 +26,11 @@ void TK_TMPL_FILL(tk_kernels *k)
     k->exp_sum = TK_TMPL(exp_sum);
     k->kv_scores[TK_KV_F32] = TK_TMPL(kv_scores_f32);
     k->kv_scores[TK_KV_BF16] = TK_TMPL(kv_scores_bf16);
+    k->kv_scores[TK_KV_FP8] = TK_TMPL(kv_scores_fp8);
     k->kv_mix[TK_KV_F32] = TK_TMPL(kv_mix_f32);
     k->kv_mix[TK_KV_BF16] = TK_TMPL(kv_mix_bf16);
+    k->kv_mix[TK_KV_FP8] = TK_TMPL(kv_mix_fp8);
+    k->softmax = TK_TMPL(softmax);
     k->quantise = TK_TMPL(quantise);
     k->gemm[TK_PACK_Q8] = TK_TMPL(gemm_q8);
     k->gemm[TK_PACK_Q4] = TK_TMPL(gemm_q4);

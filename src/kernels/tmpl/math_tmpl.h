@@ -12,6 +12,15 @@ static inline float TK_TMPL(sum)(v16 x)
     return _mm_cvtss_f32(b);
 }
 
+static inline float TK_TMPL(most)(v16 x)
+{
+    __m256 a = _mm256_max_ps(v_lo(x), v_hi(x));
+    __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+    b = _mm_max_ss(b, _mm_movehdup_ps(b));
+    return _mm_cvtss_f32(b);
+}
+
 // e^x, relative error below 3e-7 for x in [-87, 88]; 0 below, clamped above. Cody-Waite reduction by ln 2 in
 // two parts, polynomial of degree 6 (Taylor coefficients: on |r| <= 0.35 its remainder is 1.2e-7).
 static inline v16 TK_TMPL(exp)(v16 x)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The operations on single rows, and attention over cache rows.
+// The operations on single rows.
 #include "kernels/kernels.h"
 
 #include <string.h>
@@ -79,84 +79,4 @@ static TK_FN_EXP_SUM(TK_TMPL(exp_sum))
     v_store(tail, TK_TMPL(exp)(v_sub(v_load_n(x + i, n - i), m)));
     for (int k = 0; i + k < n; k++) total += x[i + k] = tail[k];
     return total;
-}
-
-// A cache row's values [j, j + 16), or the last n of them.
-static inline v16 TK_TMPL(row_f32)(const void *row, int j, int n)
-{
-    const float *p = (const float *)row + j;
-    return n >= 16 ? v_load(p) : v_load_n(p, n);
-}
-
-static inline v16 TK_TMPL(row_bf16)(const void *row, int j, int n)
-{
-    const uint16_t *p = (const uint16_t *)row + j;
-    if (n >= 16) return v_bf16(p);
-    uint16_t t[16] = {0};
-    memcpy(t, p, (size_t)n * sizeof *t);
-    return v_bf16(t);
-}
-
-#define SCORES(name, load)                                                                         \
-    static TK_FN_KV_SCORES(TK_TMPL(name))                                                          \
-    {                                                                                              \
-        for (int i = 0; i < n_row; i++) {                                                          \
-            const void *row = (const char *)kv + (size_t)i * row_bytes;                            \
-            int h = 0;                                                                             \
-            for (; h + 4 <= n_head; h += 4) {                                                      \
-                v16 s[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                               \
-                for (int j = 0; j < d; j += 16) {                                                  \
-                    v16 r = load(row, j, d - j);                                                   \
-                    for (int g = 0; g < 4; g++)                                                    \
-                        s[g] = v_fma(TK_TMPL(row_f32)(q + (h + g) * ldq, j, d - j), r, s[g]);      \
-                }                                                                                  \
-                for (int g = 0; g < 4; g++)                                                        \
-                    scores[(h + g) * lds + i] = TK_TMPL(sum)(s[g]) * scale;                        \
-            }                                                                                      \
-            for (; h < n_head; h++) {                                                              \
-                v16 s = v_zero();                                                                  \
-                for (int j = 0; j < d; j += 16)                                                    \
-                    s = v_fma(TK_TMPL(row_f32)(q + h * ldq, j, d - j), load(row, j, d - j), s);    \
-                scores[h * lds + i] = TK_TMPL(sum)(s) * scale;                                     \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-// Sixteen columns at a time stay in a register over all rows.
-#define MIX(name, load)                                                                            \
-    static TK_FN_KV_MIX(TK_TMPL(name))                                                             \
-    {                                                                                              \
-        for (int h = 0; h < n_head; h++) {                                                         \
-            const float *weight = p + h * ldp;                                                     \
-            float *to = out + h * ldo;                                                             \
-            for (int j = 0; j < d; j += 16) {                                                      \
-                int n = d - j;                                                                     \
-                v16 s = TK_TMPL(row_f32)(to, j, n);                                                \
-                for (int i = 0; i < n_row; i++)                                                    \
-                    s = v_fma(v_set(weight[i]),                                                    \
-                              load((const char *)kv + (size_t)i * row_bytes, j, n), s);            \
-                if (n >= 16)                                                                       \
-                    v_store(to + j, s);                                                            \
-                else                                                                               \
-                    v_store_n(to + j, s, n);                                                       \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-SCORES(kv_scores_f32, TK_TMPL(row_f32))
-SCORES(kv_scores_bf16, TK_TMPL(row_bf16))
-MIX(kv_mix_f32, TK_TMPL(row_f32))
-MIX(kv_mix_bf16, TK_TMPL(row_bf16))
-#undef SCORES
-#undef MIX
-
-static TK_FN_KV_STORE(TK_TMPL(kv_store_bf16))
-{
-    uint16_t *to = row;
-    int i = 0;
-    for (; i + 16 <= n; i += 16) v_store_bf16(to + i, v_load(x + i));
-    if (i == n) return;
-    uint16_t tail[16];
-    v_store_bf16(tail, v_load_n(x + i, n - i));
-    memcpy(to + i, tail, (size_t)(n - i) * sizeof *tail);
 }

@@ -10,8 +10,24 @@
 
 enum { TK_TMPL(PANEL_TOKS) = 8 }; // from so many tokens on it pays to unpack first
 
-// How far ahead a stream is asked for: hardware stops at the end of a 4 KiB page.
-enum { TK_TMPL(AHEAD) = 3072 };
+// How far ahead of its use a panel's memory is asked for. Panels are short, so what comes after the end of one is
+// the beginning of the panel that will be met next: hardware cannot know, and would stop at the end of a page too.
+enum { TK_TMPL(AHEAD) = 1024 };
+
+// Offsets from what is read now to what is asked for.
+typedef struct TK_TMPL(ahead) {
+    int64_t unit, scale;
+} TK_TMPL(ahead);
+
+// At step i of n_step, each unit_bytes of units and scale_bytes of scales, the next panel being next_bytes on.
+TK_INLINE TK_TMPL(ahead) TK_TMPL(look_ahead)(int64_t i, int64_t n_step, int unit_bytes,
+                                             int scale_bytes, int64_t next_bytes)
+{
+    int64_t n = TK_MAX(TK_TMPL(AHEAD) / unit_bytes, 1), back = n_step - n;
+    bool next = i >= back;
+    return (TK_TMPL(ahead)){.unit = next ? next_bytes - back * unit_bytes : n * unit_bytes,
+                            .scale = next ? next_bytes - back * scale_bytes : n * scale_bytes};
+}
 
 TK_INLINE w16 TK_TMPL(pair)(const int16_t *x)
 {
@@ -20,59 +36,87 @@ TK_INLINE w16 TK_TMPL(pair)(const int16_t *x)
     return w_set(p);
 }
 
-TK_INLINE void TK_TMPL(dots)(w16 *acc, w16 words, const int16_t *const *x, int64_t k, const int T)
+// A group's sums of T tokens. Few tokens take several chains each, so that a dot product need not wait for the
+// one before: sums are of integers, and exact in any order.
+enum { TK_TMPL(CHAINS) = 4 };
+
+TK_INLINE int TK_TMPL(chains)(const int T)
 {
-    for (int t = 0; t < T; t++) acc[t] = w_dot(acc[t], words, TK_TMPL(pair)(x[t] + k));
+    return T == 1 ? 4 : T == 2 ? 2 : 1;
 }
 
-TK_INLINE w16 TK_TMPL(unit)(const uint8_t *u)
+typedef struct TK_TMPL(sums) {
+    w16 of[TK_TMPL(CHAINS)][GEMM_TOKS];
+} TK_TMPL(sums);
+
+// The columns from k on of T tokens. One token that meets several panels has the pairs of a group in registers
+// already, for all of them.
+typedef struct TK_TMPL(cols) {
+    const int16_t *const *q;
+    int64_t k;
+    const w16 *pairs; // of columns k .., or NULL
+} TK_TMPL(cols);
+
+TK_INLINE void TK_TMPL(dots)(TK_TMPL(sums) * acc, const int chain, w16 words, TK_TMPL(cols) x,
+                             const int j, const int T)
 {
-    _mm_prefetch((const char *)u + TK_TMPL(AHEAD), _MM_HINT_T0);
+    for (int t = 0; t < T; t++) {
+        w16 *to = &acc->of[chain % TK_TMPL(chains)(T)][t];
+        *to = w_dot(*to, words, x.pairs ? x.pairs[j / 2] : TK_TMPL(pair)(x.q[t] + x.k + j));
+    }
+}
+
+TK_INLINE w16 TK_TMPL(unit)(const uint8_t *u, TK_TMPL(ahead) ahead)
+{
+    _mm_prefetch((const char *)u + ahead.unit, _MM_HINT_T1);
     return w_load(u);
 }
 
 // A unit's eight columns of four bits.
-TK_INLINE void TK_TMPL(dots4)(w16 *acc, w16 q, const int16_t *const *x, int64_t k, const int T)
+TK_INLINE void TK_TMPL(dots4)(TK_TMPL(sums) * acc, w16 q, TK_TMPL(cols) x, const int j, const int T)
 {
     w16 low = w_set(0x000F000F);
-    TK_TMPL(dots)(acc, w_and(q, low), x, k, T);
-    TK_TMPL(dots)(acc, w_and(w_srl(q, 4), low), x, k + 2, T);
-    TK_TMPL(dots)(acc, w_and(w_srl(q, 8), low), x, k + 4, T);
-    TK_TMPL(dots)(acc, w_srl(q, 12), x, k + 6, T);
+    TK_TMPL(dots)(acc, 0, w_and(q, low), x, j, T);
+    TK_TMPL(dots)(acc, 1, w_and(w_srl(q, 4), low), x, j + 2, T);
+    TK_TMPL(dots)(acc, 2, w_and(w_srl(q, 8), low), x, j + 4, T);
+    TK_TMPL(dots)(acc, 3, w_srl(q, 12), x, j + 6, T);
 }
 
-TK_INLINE void TK_TMPL(dots8)(w16 *acc, w16 q, const int16_t *const *x, int64_t k, const int T)
+TK_INLINE void TK_TMPL(dots8)(TK_TMPL(sums) * acc, const int chain, w16 q, TK_TMPL(cols) x,
+                              const int j, const int T)
 {
-    TK_TMPL(dots)(acc, w_and(q, w_set(0x00FF00FF)), x, k, T);
-    TK_TMPL(dots)(acc, w_srl(q, 8), x, k + 2, T);
+    TK_TMPL(dots)(acc, chain, w_and(q, w_set(0x00FF00FF)), x, j, T);
+    TK_TMPL(dots)(acc, chain + 1, w_srl(q, 8), x, j + 2, T);
 }
 
 // E2M1 doubled plus 12: unsigned bytes.
-TK_INLINE void TK_TMPL(dots_e2m1)(w16 *acc, w16 q, const int16_t *const *x, int64_t k, const int T)
+TK_INLINE void TK_TMPL(dots_e2m1)(TK_TMPL(sums) * acc, w16 q, TK_TMPL(cols) x, const int j,
+                                  const int T)
 {
     const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     w16 low = w_set(0x0F0F0F0F), byte = w_set(0x00FF00FF);
     w16 a = w_look_up(table, w_and(q, low)), b = w_look_up(table, w_and(w_srl(q, 4), low));
-    TK_TMPL(dots)(acc, w_and(a, byte), x, k, T);
-    TK_TMPL(dots)(acc, w_and(b, byte), x, k + 2, T);
-    TK_TMPL(dots)(acc, w_srl(a, 8), x, k + 4, T);
-    TK_TMPL(dots)(acc, w_srl(b, 8), x, k + 6, T);
+    TK_TMPL(dots)(acc, 0, w_and(a, byte), x, j, T);
+    TK_TMPL(dots)(acc, 1, w_and(b, byte), x, j + 2, T);
+    TK_TMPL(dots)(acc, 2, w_srl(a, 8), x, j + 4, T);
+    TK_TMPL(dots)(acc, 3, w_srl(b, 8), x, j + 6, T);
 }
 
 // Sixteen columns of six bits: two units of low nibbles, one of high pairs.
-TK_INLINE void TK_TMPL(dots6)(w16 *acc, const uint8_t *u, const int16_t *const *x, int64_t k,
-                              const int T)
+TK_INLINE void TK_TMPL(dots6)(TK_TMPL(sums) * acc, const uint8_t *u, TK_TMPL(ahead) ahead,
+                              TK_TMPL(cols) x, const int j, const int T)
 {
-    w16 a = TK_TMPL(unit)(u), b = TK_TMPL(unit)(u + 64), h = TK_TMPL(unit)(u + 128);
+    w16 a = TK_TMPL(unit)(u, ahead), b = TK_TMPL(unit)(u + 64, ahead),
+        h = TK_TMPL(unit)(u + 128, ahead);
     w16 low = w_set(0x000F000F), high = w_set(0x00300030);
-    TK_TMPL(dots)(acc, w_or(w_and(a, low), w_and(w_sll(h, 4), high)), x, k, T);
-    TK_TMPL(dots)(acc, w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)), x, k + 2, T);
-    TK_TMPL(dots)(acc, w_or(w_and(w_srl(a, 8), low), w_and(h, high)), x, k + 4, T);
-    TK_TMPL(dots)(acc, w_or(w_srl(a, 12), w_and(w_srl(h, 2), high)), x, k + 6, T);
-    TK_TMPL(dots)(acc, w_or(w_and(b, low), w_and(w_srl(h, 4), high)), x, k + 8, T);
-    TK_TMPL(dots)(acc, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 6), high)), x, k + 10, T);
-    TK_TMPL(dots)(acc, w_or(w_and(w_srl(b, 8), low), w_and(w_srl(h, 8), high)), x, k + 12, T);
-    TK_TMPL(dots)(acc, w_or(w_srl(b, 12), w_and(w_srl(h, 10), high)), x, k + 14, T);
+    TK_TMPL(dots)(acc, 0, w_or(w_and(a, low), w_and(w_sll(h, 4), high)), x, j, T);
+    TK_TMPL(dots)(acc, 1, w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)), x, j + 2, T);
+    TK_TMPL(dots)(acc, 2, w_or(w_and(w_srl(a, 8), low), w_and(h, high)), x, j + 4, T);
+    TK_TMPL(dots)(acc, 3, w_or(w_srl(a, 12), w_and(w_srl(h, 2), high)), x, j + 6, T);
+    TK_TMPL(dots)(acc, 4, w_or(w_and(b, low), w_and(w_srl(h, 4), high)), x, j + 8, T);
+    TK_TMPL(dots)(acc, 5, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 6), high)), x, j + 10, T);
+    TK_TMPL(dots)(acc, 6, w_or(w_and(w_srl(b, 8), low), w_and(w_srl(h, 8), high)), x, j + 12, T);
+    TK_TMPL(dots)(acc, 7, w_or(w_srl(b, 12), w_and(w_srl(h, 10), high)), x, j + 14, T);
 }
 
 // What a tile works on: rows of T tokens.
@@ -84,24 +128,35 @@ typedef struct TK_TMPL(rows) {
 } TK_TMPL(rows);
 
 // sum[t] += d * scale of token t's group g * (acc[t] + start * sum of the group), the start already in acc
-TK_INLINE void TK_TMPL(add_group)(v16 *sum, const w16 *acc, v16 d, const TK_TMPL(rows) * x,
-                                  int64_t g, const int T)
+TK_INLINE void TK_TMPL(add_group)(v16 *sum, const TK_TMPL(sums) * acc, v16 d,
+                                  const TK_TMPL(rows) * x, int64_t g, const int T)
 {
-    for (int t = 0; t < T; t++)
-        sum[t] = v_fma(w_f32(acc[t]), v_mul(d, v_set(x->scale[t][g])), sum[t]);
+    for (int t = 0; t < T; t++) {
+        w16 all = acc->of[0][t];
+        for (int c = 1; c < TK_TMPL(chains)(T); c++) all = w_add32(all, acc->of[c][t]);
+        sum[t] = v_fma(w_f32(all), v_mul(d, v_set(x->scale[t][g])), sum[t]);
+    }
+}
+
+TK_INLINE void TK_TMPL(begin)(TK_TMPL(sums) * acc, int t, int32_t first, const int T)
+{
+    acc->of[0][t] = w_set(first);
+    for (int c = 1; c < TK_TMPL(chains)(T); c++) acc->of[c][t] = w_set(0);
 }
 
 // Codes are stored with an offset: its part of the sum is taken off at the start.
-TK_INLINE void TK_TMPL(start)(w16 *acc, const TK_TMPL(rows) * x, int64_t g, int offset, const int T)
+TK_INLINE void TK_TMPL(start)(TK_TMPL(sums) * acc, const TK_TMPL(rows) * x, int64_t g, int offset,
+                              const int T)
 {
-    for (int t = 0; t < T; t++) acc[t] = w_set(-offset * (x->sum[t][2 * g] + x->sum[t][2 * g + 1]));
+    for (int t = 0; t < T; t++)
+        TK_TMPL(begin)(acc, t, -offset * (x->sum[t][2 * g] + x->sum[t][2 * g + 1]), T);
 }
 
 // The same for half a group.
-TK_INLINE void TK_TMPL(start16)(w16 *acc, const TK_TMPL(rows) * x, int64_t half, int offset,
-                                const int T)
+TK_INLINE void TK_TMPL(start16)(TK_TMPL(sums) * acc, const TK_TMPL(rows) * x, int64_t half,
+                                int offset, const int T)
 {
-    for (int t = 0; t < T; t++) acc[t] = w_set(-offset * x->sum[t][half]);
+    for (int t = 0; t < T; t++) TK_TMPL(begin)(acc, t, -offset * x->sum[t][half], T);
 }
 
 // The minimum's part: m * the group's sum.
@@ -113,112 +168,116 @@ TK_INLINE void TK_TMPL(add_min)(v16 *sum, v16 m, const TK_TMPL(rows) * x, int64_
     }
 }
 
-// One step of a form: a group (or superblock, or stretch) i of one panel. u: the panel's units, s: its scales.
+// One step of a form: a group i of 32 columns (BF16 and FP8: see there) of one panel. u: the panel's units, s: its
+// scales. pairs: see TK_TMPL(cols).
 #define STEP(name)                                                                                 \
     TK_INLINE void TK_TMPL(step_##name)(const tk_packed *w, const uint8_t *u, const uint8_t *s,    \
-                                        int64_t i, const TK_TMPL(rows) * x, v16 * sum,             \
-                                        const int T)
+                                        int64_t i, TK_TMPL(ahead) ahead, const TK_TMPL(rows) * x,  \
+                                        const w16 *pairs, v16 *sum, const int T)
+
+TK_INLINE void TK_TMPL(group4)(TK_TMPL(sums) * acc, const uint8_t *u, TK_TMPL(ahead) ahead,
+                               TK_TMPL(cols) c, const int T)
+{
+    for (int j = 0; j < 4; j++) TK_TMPL(dots4)(acc, TK_TMPL(unit)(u + 64 * j, ahead), c, 8 * j, T);
+}
+
+#define COLS(col) ((TK_TMPL(cols)){.q = x->q, .k = (col), .pairs = pairs})
 
 STEP(q8)
 {
     (void)w;
-    w16 acc[GEMM_TOKS];
-    TK_TMPL(start)(acc, x, i, 128, T);
+    TK_TMPL(sums) acc;
+    TK_TMPL(start)(&acc, x, i, 128, T);
     u += i * 512;
     for (int j = 0; j < 8; j++)
-        TK_TMPL(dots8)(acc, TK_TMPL(unit)(u + 64 * j), x->q, i * 32 + 4 * j, T);
-    TK_TMPL(add_group)(sum, acc, v_f16(s + i * 32), x, i, T);
+        TK_TMPL(dots8)(&acc, 2 * j, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 4 * j, T);
+    TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 32), x, i, T);
 }
 
 STEP(q4)
 {
     (void)w;
-    w16 acc[GEMM_TOKS];
-    TK_TMPL(start)(acc, x, i, 8, T);
-    u += i * 256;
-    for (int j = 0; j < 4; j++)
-        TK_TMPL(dots4)(acc, TK_TMPL(unit)(u + 64 * j), x->q, i * 32 + 8 * j, T);
-    TK_TMPL(add_group)(sum, acc, v_f16(s + i * 32), x, i, T);
+    TK_TMPL(sums) acc;
+    TK_TMPL(start)(&acc, x, i, 8, T);
+    TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
+    TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 32), x, i, T);
 }
 
 STEP(q4m)
 {
     (void)w;
-    w16 acc[GEMM_TOKS];
-    TK_TMPL(start)(acc, x, i, 0, T);
-    u += i * 256;
-    for (int j = 0; j < 4; j++)
-        TK_TMPL(dots4)(acc, TK_TMPL(unit)(u + 64 * j), x->q, i * 32 + 8 * j, T);
-    TK_TMPL(add_group)(sum, acc, v_f16(s + i * 64), x, i, T);
+    TK_TMPL(sums) acc;
+    TK_TMPL(start)(&acc, x, i, 0, T);
+    TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
+    TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 64), x, i, T);
     TK_TMPL(add_min)(sum, v_f16(s + i * 64 + 32), x, i, T);
 }
 
 STEP(q4k)
 {
     (void)w;
-    u += i * 2048;
-    s += i * 320;
-    v16 d = v_f16(s), dmin = v_sub(v_zero(), v_f16(s + 32));
-    for (int g = 0; g < 8; g++, u += 256) {
-        const uint8_t *sm = s + 64 + g * 32;
-        int64_t k = i * 256 + g * 32;
-        w16 acc[GEMM_TOKS];
-        TK_TMPL(start)(acc, x, i * 8 + g, 0, T);
-        for (int j = 0; j < 4; j++)
-            TK_TMPL(dots4)(acc, TK_TMPL(unit)(u + 64 * j), x->q, k + 8 * j, T);
-        v16 ds = v_mul(d, v_u8(_mm_loadu_si128((const __m128i *)(const void *)sm)));
-        v16 dm = v_mul(dmin, v_u8(_mm_loadu_si128((const __m128i *)(const void *)(sm + 16))));
-        TK_TMPL(add_group)(sum, acc, ds, x, i * 8 + g, T);
-        TK_TMPL(add_min)(sum, dm, x, i * 8 + g, T);
-    }
+    s += i / 8 * 320;
+    const __m128i *sm = (const __m128i *)(const void *)(s + 64 + i % 8 * 32);
+    TK_TMPL(sums) acc;
+    TK_TMPL(start)(&acc, x, i, 0, T);
+    TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
+    v16 d = v_mul(v_f16(s), v_u8(_mm_loadu_si128(sm)));
+    v16 min = v_mul(v_sub(v_zero(), v_f16(s + 32)), v_u8(_mm_loadu_si128(sm + 1)));
+    TK_TMPL(add_group)(sum, &acc, d, x, i, T);
+    TK_TMPL(add_min)(sum, min, x, i, T);
 }
 
 // Sixteen columns a scale, thirty-two an activation's.
 STEP(q6k)
 {
     (void)w;
-    u += i * 3072;
-    s += i * 288;
+    u += i * 384;
+    s += i / 8 * 288;
     v16 d = v_f16(s);
-    for (int g = 0; g < 16; g++, u += 192) {
-        int64_t k = i * 256 + g * 16;
-        w16 acc[GEMM_TOKS];
-        TK_TMPL(start16)(acc, x, k / 16, 32, T);
-        TK_TMPL(dots6)(acc, u, x->q, k, T);
-        v16 ds = v_mul(d, v_i8(_mm_loadu_si128((const __m128i *)(const void *)(s + 32 + g * 16))));
-        TK_TMPL(add_group)(sum, acc, ds, x, k / 32, T);
+    for (int h = 0; h < 2; h++, u += 192) {
+        const uint8_t *by = s + 32 + (i % 8 * 2 + h) * 16;
+        TK_TMPL(sums) acc;
+        TK_TMPL(start16)(&acc, x, 2 * i + h, 32, T);
+        TK_TMPL(dots6)(&acc, u, ahead, COLS(i * 32), 16 * h, T);
+        v16 ds = v_mul(d, v_i8(_mm_loadu_si128((const __m128i *)(const void *)by)));
+        TK_TMPL(add_group)(sum, &acc, ds, x, i, T);
     }
 }
 
 STEP(mx4)
 {
     (void)w;
-    w16 acc[GEMM_TOKS];
-    TK_TMPL(start)(acc, x, i, 12, T);
+    TK_TMPL(sums) acc;
+    TK_TMPL(start)(&acc, x, i, 12, T);
     u += i * 256;
     for (int j = 0; j < 4; j++)
-        TK_TMPL(dots_e2m1)(acc, TK_TMPL(unit)(u + 64 * j), x->q, i * 32 + 8 * j, T);
-    TK_TMPL(add_group)(sum, acc, v_e8m0_half(s + i * 16), x, i, T);
+        TK_TMPL(dots_e2m1)(&acc, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 8 * j, T);
+    TK_TMPL(add_group)(sum, &acc, v_e8m0_half(s + i * 16), x, i, T);
 }
 
+// Sixteen columns a scale. The last group may be half a one.
 STEP(nv4)
 {
-    w16 acc[GEMM_TOKS];
-    int64_t k = i * 16;
-    TK_TMPL(start16)(acc, x, i, 12, T);
-    u += i * 128;
-    for (int j = 0; j < 2; j++)
-        TK_TMPL(dots_e2m1)(acc, TK_TMPL(unit)(u + 64 * j), x->q, k + 8 * j, T);
-    v16 d = v_e4m3(_mm_loadu_si128((const __m128i *)(const void *)(s + i * 16)));
-    TK_TMPL(add_group)(sum, acc, v_mul(d, v_set(0.5f * w->scale_global)), x, k / 32, T);
+    u += i * 256;
+    s += i * 32;
+    for (int h = 0; h < 2 && i * 32 + h * 16 < w->n_in; h++, u += 128, s += 16) {
+        TK_TMPL(sums) acc;
+        TK_TMPL(start16)(&acc, x, 2 * i + h, 12, T);
+        for (int j = 0; j < 2; j++) TK_TMPL(dots_e2m1)
+        (&acc, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 16 * h + 8 * j, T);
+        v16 d = v_e4m3(_mm_loadu_si128((const __m128i *)(const void *)s));
+        TK_TMPL(add_group)(sum, &acc, v_mul(d, v_set(0.5f * w->scale_global)), x, i, T);
+    }
 }
+#undef COLS
 
 // Two columns.
 STEP(bf16)
 {
     (void)w;
+    (void)pairs;
     (void)s;
-    w16 q = TK_TMPL(unit)(u + i * 64);
+    w16 q = TK_TMPL(unit)(u + i * 64, ahead);
     v16 even = w_as_f32(w_sll32(q, 16)), odd = w_as_f32(w_and(q, w_set((int32_t)0xFFFF0000)));
     for (int t = 0; t < T; t++) {
         sum[t] = v_fma(even, v_set(x->f[t][2 * i]), sum[t]);
@@ -243,13 +302,14 @@ TK_INLINE void TK_TMPL(fp8_pair)(v16 *lo, v16 *hi, w16 q, int32_t by, const TK_T
 // A block of 128 columns under one scale.
 STEP(fp8)
 {
+    (void)pairs;
     v16 lo[GEMM_TOKS], hi[GEMM_TOKS];
     float scale;
     memcpy(&scale, s + i * 4, sizeof scale);
     int64_t k0 = i * TK_FP8_BLOCK, k1 = TK_MIN(k0 + TK_FP8_BLOCK, w->n_in);
     for (int t = 0; t < T; t++) lo[t] = hi[t] = v_zero();
     for (int64_t k = k0; k < k1; k += 4) {
-        w16 q = TK_TMPL(unit)(u + k * 16);
+        w16 q = TK_TMPL(unit)(u + k * 16, ahead);
         TK_TMPL(fp8_pair)(lo, hi, q, 0x00800080, x, k, T);
         TK_TMPL(fp8_pair)(lo, hi, q, (int32_t)0x80008000, x, k + 2, T);
     }
@@ -281,6 +341,41 @@ static inline TK_TMPL(rows) TK_TMPL(rows_of)(const tk_act *x, const int32_t *ind
     return r;
 }
 
+// Bytes of units and of scales that a step of each form reads (the scales of a superblock: an eighth).
+enum {
+    TK_TMPL(UNITS_q8) = 512,
+    TK_TMPL(UNITS_q4) = 256,
+    TK_TMPL(UNITS_q4m) = 256,
+    TK_TMPL(UNITS_q4k) = 256,
+    TK_TMPL(UNITS_q6k) = 384,
+    TK_TMPL(UNITS_mx4) = 256,
+    TK_TMPL(UNITS_nv4) = 256,
+    TK_TMPL(UNITS_bf16) = 64,
+    TK_TMPL(UNITS_fp8) = 2048,
+    TK_TMPL(SCALES_q8) = 32,
+    TK_TMPL(SCALES_q4) = 32,
+    TK_TMPL(SCALES_q4m) = 64,
+    TK_TMPL(SCALES_q4k) = 40,
+    TK_TMPL(SCALES_q6k) = 36,
+    TK_TMPL(SCALES_mx4) = 16,
+    TK_TMPL(SCALES_nv4) = 32,
+    TK_TMPL(SCALES_bf16) = 0,
+    TK_TMPL(SCALES_fp8) = 4
+};
+
+// Whether a step is a group of integers, which panels can share.
+enum {
+    TK_TMPL(SHARED_q8) = 1,
+    TK_TMPL(SHARED_q4) = 1,
+    TK_TMPL(SHARED_q4m) = 1,
+    TK_TMPL(SHARED_q4k) = 1,
+    TK_TMPL(SHARED_q6k) = 1,
+    TK_TMPL(SHARED_mx4) = 1,
+    TK_TMPL(SHARED_nv4) = 1,
+    TK_TMPL(SHARED_bf16) = 0,
+    TK_TMPL(SHARED_fp8) = 0
+};
+
 // tile_<form>_<P>_<T>: n_step steps over P panels and T tokens.
 #define TILE(form, P, T)                                                                           \
     static void TK_TMPL(tile_##form##_##P##_##T)(const tk_packed *w, int64_t panel0,               \
@@ -293,9 +388,22 @@ static inline TK_TMPL(rows) TK_TMPL(rows_of)(const tk_act *x, const int32_t *ind
             u[p] = w->data + (size_t)(panel0 + p) * w->panel_bytes;                                \
             for (int t = 0; t < T; t++) sum[p][t] = v_zero();                                      \
         }                                                                                          \
-        for (int64_t i = 0; i < n_step; i++)                                                       \
-            for (int p = 0; p < P; p++)                                                            \
-                TK_TMPL(step_##form)(w, u[p], u[p] + w->scale_off, i, x, sum[p], T);               \
+        for (int64_t i = 0; i < n_step; i++) {                                                     \
+            TK_TMPL(ahead)                                                                         \
+            ahead = TK_TMPL(look_ahead)(i, n_step, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form),  \
+                                        P * (int64_t)w->panel_bytes);                              \
+            w16 pairs[TK_GROUP / 2];                                                               \
+            const bool shared = P > 1 && GEMM_SHARED && TK_TMPL(SHARED_##form);                    \
+            for (int j = 0; shared && j < TK_GROUP / 2; j++)                                       \
+                pairs[j] = TK_TMPL(pair)(x->q[0] + i * TK_GROUP + 2 * j);                          \
+            for (int p = 0; p < P; p++) {                                                          \
+                const uint8_t *s = u[p] + w->scale_off;                                            \
+                if (TK_TMPL(SCALES_##form))                                                        \
+                    _mm_prefetch((const char *)s + i * TK_TMPL(SCALES_##form) + ahead.scale,       \
+                                 _MM_HINT_T1);                                                     \
+                TK_TMPL(step_##form)(w, u[p], s, i, ahead, x, shared ? pairs : NULL, sum[p], T);   \
+            }                                                                                      \
+        }                                                                                          \
         for (int p = 0; p < P; p++)                                                                \
             for (int t = 0; t < T; t++) TK_TMPL(store_rows)                                        \
         (y + t * ldy + p * TK_PANEL_ROWS, sum[p][t], w->n_out - (panel0 + p) * TK_PANEL_ROWS);     \
@@ -365,10 +473,10 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
 GEMM(q8, 32, TK_TMPL(STRETCH), g32)
 GEMM(q4, 32, TK_TMPL(STRETCH), g32)
 GEMM(q4m, 32, TK_TMPL(STRETCH), g32m)
-GEMM(q4k, 256, TK_TMPL(STRETCH), g32m)
-GEMM(q6k, 256, TK_TMPL(STRETCH), g16)
+GEMM(q4k, 32, TK_TMPL(STRETCH), g32m)
+GEMM(q6k, 32, TK_TMPL(STRETCH), g16)
 GEMM(mx4, 32, TK_TMPL(STRETCH), g32)
-GEMM(nv4, 16, TK_TMPL(STRETCH), g16)
+GEMM(nv4, 32, TK_TMPL(STRETCH), g16)
 GEMM(bf16, 2, TK_TMPL(STRETCH_F), floats)
 GEMM(fp8, 128, TK_TMPL(STRETCH_F), blocks)
 

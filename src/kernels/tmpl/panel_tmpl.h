@@ -193,13 +193,13 @@ TK_INLINE void TK_TMPL(meet)(const TK_TMPL(stretch) * w, const int group, const 
 {
     const int16_t *words = w->words;
     for (int64_t k = 0; k < n; k += group) {
-        w16 acc[GEMM_TOKS];
+        TK_TMPL(sums) acc;
         int64_t g = (k0 + k) / TK_GROUP;
-        for (int t = 0; t < T; t++) acc[t] = w_set(0);
+        for (int t = 0; t < T; t++) TK_TMPL(begin)(&acc, t, 0, T);
 #pragma GCC unroll 4
-        for (int i = 0; i < group; i += 2, words += 2 * TK_PANEL_ROWS)
-            TK_TMPL(dots)(acc, w_load(words), x->q, k0 + k + i, T);
-        TK_TMPL(add_group)(sum, acc, v_load(w->scale[k / group]), x, g, T);
+        for (int i = 0; i < group; i += 2, words += 2 * TK_PANEL_ROWS) TK_TMPL(dots)
+        (&acc, i / 2, w_load(words), (TK_TMPL(cols)){.q = x->q, .k = k0 + k}, i, T);
+        TK_TMPL(add_group)(sum, &acc, v_load(w->scale[k / group]), x, g, T);
         if (has_min) TK_TMPL(add_min)(sum, v_load(w->min[k / group]), x, g, T);
     }
 }

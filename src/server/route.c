@@ -5,17 +5,7 @@
 #include "server/server_priv.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static void reply(tk_conn *c, int status, const char *headers, json_t *j)
-{
-    char *text = json_dumps(j, JSON_COMPACT);
-    json_decref(j);
-    tk_conn_reply(c, status, "application/json", headers, text ? text : "{}",
-                  text ? strlen(text) : 2);
-    free(text);
-}
 
 static int state_of(const tk_server *s)
 {
@@ -28,18 +18,18 @@ static void health(tk_server *s, tk_conn *c, const tk_http1 *h)
     (void)h;
     int state = state_of(s);
     if (state == TK_SERVER_READY)
-        reply(c, 200, NULL, json_pack("{s:s}", "status", "ok"));
+        tk_server_reply(c, 200, NULL, json_pack("{s:s}", "status", "ok"));
     else
-        reply(c, 503, state == TK_SERVER_LOADING ? "Retry-After: 1\r\n" : NULL,
-              json_pack("{s:{s:i, s:s, s:s}}", "error", "code", 503, "message",
-                        state == TK_SERVER_LOADING ? "Loading model" : "Shutting down", "type",
-                        "unavailable_error"));
+        tk_server_reply(c, 503, state == TK_SERVER_LOADING ? "Retry-After: 1\r\n" : NULL,
+                        json_pack("{s:{s:i, s:s, s:s}}", "error", "code", 503, "message",
+                                  state == TK_SERVER_LOADING ? "Loading model" : "Shutting down",
+                                  "type", "unavailable_error"));
 }
 
 static void live(tk_server *s, tk_conn *c, const tk_http1 *h)
 {
     (void)s, (void)h;
-    reply(c, 200, NULL, json_pack("{s:s}", "status", "ok"));
+    tk_server_reply(c, 200, NULL, json_pack("{s:s}", "status", "ok"));
 }
 
 static json_t *model_json(const tk_server *s, int i)
@@ -54,7 +44,7 @@ static void models(tk_server *s, tk_conn *c, const tk_http1 *h)
     (void)h;
     json_t *list = json_array();
     for (int i = 0; i < s->opts.n_name; i++) json_array_append_new(list, model_json(s, i));
-    reply(c, 200, NULL, json_pack("{s:s, s:o}", "object", "list", "data", list));
+    tk_server_reply(c, 200, NULL, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }
 
 static void one_model(tk_server *s, tk_conn *c, const tk_http1 *h)
@@ -62,12 +52,12 @@ static void one_model(tk_server *s, tk_conn *c, const tk_http1 *h)
     const char *name = h->path + strlen("/v1/models/");
     for (int i = 0; i < s->opts.n_name; i++)
         if (strcmp(s->opts.names[i], name) == 0) {
-            reply(c, 200, NULL, model_json(s, i));
+            tk_server_reply(c, 200, NULL, model_json(s, i));
             return;
         }
     tk_api_err e = {.code = "model_not_found"};
     tk_api_fail(&e, 404, "model", "there is no model \"%.200s\" here", name);
-    reply(c, 404, NULL, tk_api_error_json(&e, false, tk_conn_request_id(c)));
+    tk_server_reply(c, 404, NULL, tk_api_error_json(&e, false, tk_conn_request_id(c)));
 }
 
 bool tk_server_is_name(const tk_server *s, const char *name)
@@ -80,8 +70,8 @@ bool tk_server_is_name(const tk_server *s, const char *name)
 static void version(tk_server *s, tk_conn *c, const tk_http1 *h)
 {
     (void)h;
-    reply(c, 200, NULL,
-          json_pack("{s:s, s:s}", "version", s->opts.version, "commit", s->opts.commit));
+    tk_server_reply(c, 200, NULL,
+                    json_pack("{s:s, s:s}", "version", s->opts.version, "commit", s->opts.commit));
 }
 
 static void metrics(tk_server *s, tk_conn *c, const tk_http1 *h)
@@ -118,22 +108,23 @@ static void server_info(tk_server *s, tk_conn *c, const tk_http1 *h)
     tk_service_stats st = {0};
     if (!s->closed) tk_service_get_stats(s->service, &st);
     const tk_exec_plan *p = tk_exec_plan_of(tk_engine_exec(s->model->engine));
-    reply(c, 200, NULL,
-          json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s?, s:s, s:b, s:i, s:I, s:i, s:i}",
-                    "model", s->opts.names[0], "version", s->opts.version, "commit", s->opts.commit,
-                    "max_model_len", s->max_len, "vocab_size", s->n_vocab, "kv_cache_tokens",
-                    p->n_kv_tok, "threads", p->n_thread, "reasoning_end",
-                    s->marks ? s->marks->end : NULL, "tool_call_parser", tools[s->tools],
-                    "template_knows_tools", s->template_has_tools, "max_connections",
-                    s->opts.max_conn, "max_body_bytes", (json_int_t)s->opts.max_body_bytes,
-                    "num_requests_running", st.n_running, "num_requests_waiting", st.n_waiting));
+    tk_server_reply(
+        c, 200, NULL,
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:s?, s:s, s:b, s:i, s:I, s:i, s:i}",
+                  "model", s->opts.names[0], "version", s->opts.version, "commit", s->opts.commit,
+                  "max_model_len", s->max_len, "vocab_size", s->n_vocab, "kv_cache_tokens",
+                  p->n_kv_tok, "threads", p->n_thread, "reasoning_end",
+                  s->marks ? s->marks->end : NULL, "tool_call_parser", tools[s->tools],
+                  "template_knows_tools", s->template_has_tools, "max_connections",
+                  s->opts.max_conn, "max_body_bytes", (json_int_t)s->opts.max_body_bytes,
+                  "num_requests_running", st.n_running, "num_requests_waiting", st.n_waiting));
 }
 
 static void reset_cache(tk_server *s, tk_conn *c, const tk_http1 *h)
 {
     (void)h;
     bool ok = !s->closed && tk_service_reset_prefix_cache(s->service) == TK_OK;
-    reply(c, ok ? 200 : 503, NULL, json_pack("{s:b}", "success", ok));
+    tk_server_reply(c, ok ? 200 : 503, NULL, json_pack("{s:b}", "success", ok));
 }
 
 static const tk_route routes[] = {

@@ -64,7 +64,7 @@ static void drop_if_over(tk_call *c)
         free_call(c);
 }
 
-static void reply_json(tk_conn *conn, int status, const char *headers, json_t *j)
+void tk_server_reply(tk_conn *conn, int status, const char *headers, json_t *j)
 {
     char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
@@ -81,7 +81,8 @@ static void reply_error(tk_conn *conn, const tk_api_err *e, bool anthropic)
     if (e->retry_after_s)
         snprintf(headers, sizeof headers, "Retry-After: %d\r\n", e->retry_after_s);
     if (e->status == 401) snprintf(headers, sizeof headers, "WWW-Authenticate: Bearer\r\n");
-    reply_json(conn, e->status, headers, tk_api_error_json(e, anthropic, tk_conn_request_id(conn)));
+    tk_server_reply(conn, e->status, headers,
+                    tk_api_error_json(e, anthropic, tk_conn_request_id(conn)));
 }
 
 void tk_call_reply_error(tk_call *c)
@@ -102,7 +103,7 @@ void tk_call_reply_json(tk_call *c, int status, json_t *j)
     }
     c->conn = NULL;
     tk_conn_set_user(conn, NULL);
-    reply_json(conn, status, NULL, j);
+    tk_server_reply(conn, status, NULL, j);
 }
 
 void tk_call_send(tk_call *c, const char *event, json_t *data)

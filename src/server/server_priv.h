@@ -70,6 +70,9 @@ struct tk_server {
     struct tk_grammar_cache *grammars;
 };
 
+// server.c. A whole answer; takes the reference over.
+void tk_server_reply(tk_conn *conn, int status, const char *headers, json_t *j);
+
 // route.c
 const tk_route *tk_route_find(const tk_http1 *h, bool *known_path);
 bool tk_server_is_name(const tk_server *s, const char *name);

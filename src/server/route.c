@@ -78,14 +78,14 @@ static void metrics(tk_server *s, tk_conn *c, const tk_http1 *h)
 {
     (void)h;
     tk_buf out = tk_buf_make(4 << 20);
-    const tk_config *cfg = s->model ? &tk_engine_program(s->model->engine)->cfg : NULL;
     tk_metrics_info info = {.model_name = s->opts.names[0],
                             .version = s->opts.version,
                             .commit = s->opts.commit,
-                            .load_s = s->load_s,
                             .n_connection = tk_conn_set_count(s->conns)};
     int state = state_of(s);
     if (state == TK_SERVER_READY || (state == TK_SERVER_DRAINING && s->service)) {
+        const tk_config *cfg = &tk_engine_program(s->model->engine)->cfg;
+        info.load_s = s->load_s;
         info.service = s->service;
         info.n_layer = cfg->n_layer;
         info.n_expert = cfg->moe.n_expert;

@@ -3,6 +3,9 @@
 
 #include "base/mem.h"
 
+
+enum { MAX_NAME_BYTES = 4096 }; // of the model, in the text
+
 // vLLM's bounds.
 static const double seconds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75,
                                  1.0,   2.5,   5.0,  7.5,  10,   20,   40,   80,  160,  640, 2560};
@@ -46,8 +49,20 @@ void tk_metrics_note(tk_metrics *m, const tk_job_result *r)
 
 typedef struct writer {
     tk_buf *out;
-    const char *model;
+    const char *model; // as it stands between quotes
 } writer;
+
+// What stands between the quotes of a label's value.
+static void add_label(tk_buf *out, const char *s)
+{
+    for (; *s; s++) {
+        if (*s == '\\' || *s == '"') tk_buf_add_char(out, '\\');
+        if (*s == '\n')
+            tk_buf_add_str(out, "\\n");
+        else
+            tk_buf_add_char(out, *s);
+    }
+}
 
 static void head(const writer *w, const char *name, const char *type, const char *help)
 {
@@ -161,7 +176,9 @@ static void write_http(const tk_metrics *m, const writer *w, const tk_metrics_in
 
 void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *out)
 {
-    writer w = {out, info->model_name};
+    tk_buf name = tk_buf_make(MAX_NAME_BYTES);
+    add_label(&name, info->model_name);
+    writer w = {out, tk_buf_str(&name)};
     char labels[256];
     if (info->service) write_service(&w, info->service);
     if (info->service && info->n_expert) write_experts(&w, info);
@@ -186,4 +203,5 @@ void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *
     head(&w, "build_info", "gauge", "This program.");
     snprintf(labels, sizeof labels, ",version=\"%s\",commit=\"%s\"", info->version, info->commit);
     sample(&w, "build_info", labels, 1);
+    tk_buf_free(&name);
 }

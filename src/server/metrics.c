@@ -105,6 +105,16 @@ static void histogram(const writer *w, const char *name, const char *help, const
 
 #define HISTOGRAM(w, name, help, h, bounds) histogram(w, name, help, h, bounds, TK_COUNT(bounds))
 
+static void write_steps(const writer *w, const tk_service_stats *s)
+{
+    double bound[TK_STEP_TOK_BUCKETS];
+    tk_histogram h = {.n = s->n_step, .sum = (double)s->step_tok_sum};
+    _Static_assert((int)TK_STEP_TOK_BUCKETS <= (int)TK_METRIC_BUCKETS, "they fit");
+    for (int i = 0; i <= TK_STEP_TOK_BUCKETS; i++) h.count[i] = s->step_tok[i];
+    for (int i = 0; i < TK_STEP_TOK_BUCKETS; i++) bound[i] = (double)(1 << i);
+    HISTOGRAM(w, "iteration_tokens_total", "Tokens of a step, prompts' and answers'.", &h, bound);
+}
+
 static void write_service(const writer *w, tk_service *service)
 {
     tk_service_stats s = {0};
@@ -127,6 +137,7 @@ static void write_service(const writer *w, tk_service *service)
           (double)s.generation_tokens);
     value(w, "engine_steps_total", "counter", "Steps of the engine.", (double)s.n_step);
     value(w, "engine_step_seconds_total", "counter", "Seconds in steps.", s.step_s_sum);
+    write_steps(w, &s);
     value(w, "kv_disk_hits_total", "counter", "Blocks read from the disk tier.",
           (double)s.kv_disk_hits);
     value(w, "kv_disk_corrupt_total", "counter", "Files of the disk tier refused.",

@@ -9,8 +9,10 @@ enum { MAX_NAME_BYTES = 4096 }; // of the model, in the text
 // vLLM's bounds.
 static const double seconds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75,
                                  1.0,   2.5,   5.0,  7.5,  10,   20,   40,   80,  160,  640, 2560};
-static const double intervals[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
-                                   0.75, 1.0,   2.5,  5.0,   7.5, 10,   20,  40,  80};
+// And three below them: a small model writes more than a hundred tokens a second.
+static const double intervals[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,
+                                   0.15,  0.2,    0.3,   0.4,  0.5,   0.75, 1.0,   2.5,
+                                   5.0,   7.5,    10,    20,   40,    80};
 static const double tokens[] = {1,   2,    5,    10,   20,    50,    100,   200,
                                 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 
@@ -42,6 +44,7 @@ void tk_metrics_note(tk_metrics *m, const tk_job_result *r)
     OBSERVE(&m->queue, seconds, r->queue_s);
     OBSERVE(&m->prefill, seconds, r->prefill_s);
     OBSERVE(&m->decode, seconds, r->decode_s);
+    if (r->n_out > 1) OBSERVE(&m->tpot, intervals, r->decode_s / (r->n_out - 1));
     OBSERVE(&m->inference, seconds, r->prefill_s + r->decode_s);
     OBSERVE(&m->prompt_tokens, tokens, r->n_prompt);
     OBSERVE(&m->generation_tokens, tokens, r->n_out);
@@ -200,6 +203,8 @@ void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *
     sample(&w, "request_success_total", ",finished_reason=\"error\"", (double)m->failed);
     HISTOGRAM(&w, "time_to_first_token_seconds", "Submitted to first token.", &m->ttft, seconds);
     HISTOGRAM(&w, "inter_token_latency_seconds", "Token to token.", &m->itl, intervals);
+    HISTOGRAM(&w, "request_time_per_output_token_seconds",
+              "First token to end, over the tokens after the first.", &m->tpot, intervals);
     HISTOGRAM(&w, "e2e_request_latency_seconds", "Submitted to end.", &m->e2e, seconds);
     HISTOGRAM(&w, "request_queue_time_seconds", "Submitted to begun.", &m->queue, seconds);
     HISTOGRAM(&w, "request_prefill_time_seconds", "Begun to first token.", &m->prefill, seconds);

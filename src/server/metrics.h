@@ -18,11 +18,11 @@ typedef struct tk_histogram {
 } tk_histogram;
 
 typedef struct tk_metrics {
-    tk_histogram ttft, itl, e2e, queue, prefill, decode, inference; // seconds
-    tk_histogram prompt_tokens, generation_tokens;                  // tokens of a request
-    uint64_t stop, length, aborted, failed;                         // requests by how they ended
-    uint64_t http[6];                                               // answers by status / 100
-    uint64_t rejected;                                              // 429
+    tk_histogram ttft, itl, tpot, e2e, queue, prefill, decode, inference; // seconds
+    tk_histogram prompt_tokens, generation_tokens;                        // tokens of a request
+    uint64_t stop, length, aborted, failed; // requests by how they ended
+    uint64_t http[6];                       // answers by status / 100
+    uint64_t rejected;                      // 429
 } tk_metrics;
 
 // A generation has ended.

@@ -44,7 +44,7 @@ set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
 tk_layer(plan tk_model tk_store tk_hw tk_num tk_base)
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
 tk_layer(bench tk_engine PkgConfig::CURL)
-tk_layer(server tk_engine tk_text PkgConfig::EVENT)
+tk_layer(server tk_engine tk_text tk_hw PkgConfig::EVENT)
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
   OUTPUT_VARIABLE tk_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)

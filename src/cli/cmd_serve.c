@@ -26,6 +26,7 @@ typedef struct options {
     tk_cmd_common common;
     tk_model_opts model;
     const char *model_name, *host, *api_key_file, *kv_disk_dir, *reasoning_parser, *tool_parser;
+    const char *powercap_dir;
     tk_opt_list names, api_keys, cors;
     int64_t port, max_num_seqs, max_num_batched_tokens, max_num_waiting, chunk, kv_tokens,
         kv_disk_mb;
@@ -114,6 +115,8 @@ static const tk_opt table[] = {
     OPT("cors-origin", LIST, cors,
         "An origin whose pages may ask (* = all); may be given several times. Off by default.",
         .arg = "ORIGIN", .aliases = "allowed-origins"),
+    OPT("powercap-dir", STR, powercap_dir,
+        "Where energy counters are read (default /sys/class/powercap).", .arg = "DIR"),
     OPT("shutdown-timeout", DOUBLE, shutdown_s,
         "Seconds that running answers get after SIGTERM (default 30).", .arg = "S", .min = 0,
         .max = 1e6),
@@ -226,6 +229,7 @@ static tk_server_opts server_opts(const options *o, const keys *k)
     s.top_p = o->top_p <= 0 ? NAN : o->top_p;
     s.min_p = o->min_p < 0 ? NAN : o->min_p;
     s.top_k = o->top_k;
+    s.powercap_dir = o->powercap_dir;
     s.version = TK_VERSION;
     s.commit = TK_COMMIT;
     return s;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <string.h>
 
 enum { MAX_NAME_BYTES = 4096 }; // of the model, in the text
 
@@ -176,6 +177,45 @@ static void write_experts(const writer *w, const tk_metrics_info *info)
     tk_free(load);
 }
 
+static const char *const energy_kinds[] = {"cpu", "dram"};
+
+static void write_domains(const writer *w, const char *name, const tk_energy *e, bool power)
+{
+    for (int i = 0; i < tk_energy_count(e); i++) {
+        const tk_energy_domain *d = tk_energy_at(e, i);
+        tk_buf labels = tk_buf_make(MAX_NAME_BYTES);
+        tk_buf_addf(&labels, ",domain=\"%s\",device=\"", d->kind);
+        add_label(&labels, d->device);
+        tk_buf_add_str(&labels, "\"");
+        sample(w, name, tk_buf_str(&labels), power ? d->watts : d->joules);
+        tk_buf_free(&labels);
+    }
+}
+
+static bool has_valid(const tk_energy *e, const char *kind)
+{
+    for (int i = 0; i < tk_energy_count(e); i++) {
+        const tk_energy_domain *d = tk_energy_at(e, i);
+        if (d->valid && strcmp(d->kind, kind) == 0) return true;
+    }
+    return false;
+}
+
+static void write_energy(const writer *w, const tk_energy *e)
+{
+    head(w, "energy_valid", "gauge", "1 where this machine lets its energy be read, else 0.");
+    for (size_t i = 0; i < TK_COUNT(energy_kinds); i++) {
+        char labels[32];
+        snprintf(labels, sizeof labels, ",domain=\"%s\"", energy_kinds[i]);
+        sample(w, "energy_valid", labels, has_valid(e, energy_kinds[i]));
+    }
+    head(w, "energy_joules_total", "counter",
+         "Energy of the machine since the server began, by RAPL, whoever used it.");
+    write_domains(w, "energy_joules_total", e, false);
+    head(w, "power_watts", "gauge", "Mean power of the last second.");
+    write_domains(w, "power_watts", e, true);
+}
+
 static void write_http(const tk_metrics *m, const writer *w, const tk_metrics_info *info)
 {
     head(w, "http_responses_total", "counter", "Answers by class of status.");
@@ -215,6 +255,7 @@ void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *
     HISTOGRAM(&w, "request_generation_tokens", "Generated tokens of a request.",
               &m->generation_tokens, tokens);
     write_http(m, &w, info);
+    write_energy(&w, info->energy);
     value(&w, "model_load_seconds", "gauge", "Seconds the model took to load.", info->load_s);
     head(&w, "build_info", "gauge", "This program.");
     snprintf(labels, sizeof labels, ",version=\"%s\",commit=\"%s\"", info->version, info->commit);

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "engine/service.h"
+#include "hw/energy.h"
 
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ typedef struct tk_metrics_info { // what the text says besides the counters
     int n_connection;
     tk_service *service;       // NULL = not loaded yet
     int32_t n_layer, n_expert; // 0 = dense
+    const tk_energy *energy;
 } tk_metrics_info;
 void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *out);
 

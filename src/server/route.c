@@ -81,7 +81,8 @@ static void metrics(tk_server *s, tk_conn *c, const tk_http1 *h)
     tk_metrics_info info = {.model_name = s->opts.names[0],
                             .version = s->opts.version,
                             .commit = s->opts.commit,
-                            .n_connection = tk_conn_set_count(s->conns)};
+                            .n_connection = tk_conn_set_count(s->conns),
+                            .energy = s->energy};
     int state = state_of(s);
     if (state == TK_SERVER_READY || (state == TK_SERVER_DRAINING && s->service)) {
         const tk_config *cfg = &tk_engine_program(s->model->engine)->cfg;

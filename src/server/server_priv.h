@@ -41,7 +41,9 @@ struct tk_server {
     tk_conn_set *conns;
     tk_auth *auth;
     tk_metrics metrics;
-    tk_call *calls; // all there are
+    tk_energy *energy;
+    struct event *energy_ev; // NULL = there is none to read
+    tk_call *calls;          // all there are
     int n_call;
     uint64_t n_id;
     tk_mail mail; // to the loop

@@ -128,6 +128,42 @@ static void reset_cache(tk_server *s, tk_conn *c, const tk_http1 *h)
     tk_server_reply(c, ok ? 200 : 503, NULL, json_pack("{s:b}", "success", ok));
 }
 
+// [layer][expert] as JSON, the layers that have experts: a model of DeepSeek's size would be 15,000 lines of
+// every scrape of /metrics.
+static void write_expert_load(const tk_config *cfg, const uint64_t *load, tk_buf *out)
+{
+    size_t n = (size_t)cfg->moe.n_expert;
+    const char *between = "";
+    tk_buf_addf(out, "{\"n_expert\":%d,\"n_expert_used\":%d,\"layers\":[", cfg->moe.n_expert,
+                cfg->moe.n_used);
+    for (int32_t l = 0; load && l < cfg->n_layer; l++) {
+        if (!cfg->moe_layer[l]) continue;
+        tk_buf_addf(out, "%s{\"layer\":%d,\"tokens\":[", between, l);
+        for (size_t e = 0; e < n; e++)
+            tk_buf_addf(out, "%s%llu", e ? "," : "", (unsigned long long)load[(size_t)l * n + e]);
+        tk_buf_add_str(out, "]}");
+        between = ",";
+    }
+    tk_buf_add_str(out, "]}");
+}
+
+static void expert_load(tk_server *s, tk_conn *c, const tk_http1 *h)
+{
+    (void)h;
+    const tk_config *cfg = &tk_engine_program(s->model->engine)->cfg;
+    uint64_t *load = tk_alloc((size_t)cfg->n_layer * (size_t)cfg->moe.n_expert * sizeof *load);
+    bool known = !s->closed && tk_service_expert_load(s->service, load);
+    tk_buf out = tk_buf_make(64u << 20);
+    write_expert_load(cfg, known ? load : NULL, &out);
+    if (out.failed)
+        tk_server_reply(c, 500, NULL, json_object());
+    else
+        tk_conn_reply(c, 200, "application/json", "Cache-Control: no-store\r\n", tk_buf_str(&out),
+                      out.len);
+    tk_buf_free(&out);
+    tk_free(load);
+}
+
 static const tk_route routes[] = {
     {.method = "GET", .path = "/health", .open = true, .now = health},
     {.method = "GET", .path = "/v1/health", .open = true, .now = health},
@@ -138,6 +174,7 @@ static const tk_route routes[] = {
     {.method = "GET", .path = "/v1/models", .needs_model = true, .now = models},
     {.method = "GET", .path = "/v1/models/", .prefix = true, .needs_model = true, .now = one_model},
     {.method = "GET", .path = "/server_info", .needs_model = true, .now = server_info},
+    {.method = "GET", .path = "/expert_load", .needs_model = true, .now = expert_load},
     {.method = "POST", .path = "/reset_prefix_cache", .needs_model = true, .now = reset_cache},
     {.method = "POST", .path = "/flush_cache", .needs_model = true, .now = reset_cache},
     {.method = "POST", .path = "/v1/chat/completions", .needs_model = true, .read = tk_read_chat},

@@ -3,6 +3,7 @@
 """conformance.py TOKAMAK MODEL: the server as clients see it. Each `case` is one; see docs/server.md."""
 import concurrent.futures
 import json
+import re
 import sys
 
 from harness import Server, case, finish
@@ -49,6 +50,43 @@ def plain_routes(s):
         case(f"POST {path}", status == 200, body)
     c = s.request("HEAD", "/health")
     case("HEAD has no body", c[0] == 200 and c[2] == b"", c)
+
+
+def read_metrics(text):
+    """{name: kind}, {name: [(labels, value)]}, the lines that are neither"""
+    kinds, samples, odd = {}, {}, []
+    for line in text.splitlines():
+        m = re.fullmatch(r'(tokamak:\w+)\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\} (\S+)', line)
+        if line.startswith("# TYPE ") and line.split(" ")[2] not in kinds:
+            kinds[line.split(" ")[2]] = line.split(" ")[3]
+        elif m and float(m[3]) >= 0:
+            samples.setdefault(m[1], []).append((dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2])), float(m[3])))
+        elif not line.startswith("# HELP "):
+            odd.append(line)
+    return kinds, samples, odd
+
+
+def metrics(s):
+    kinds, samples, odd = read_metrics(s.get("/metrics")[2].decode())
+    case("every line of the metrics is one", odd == [], odd)
+    histograms = [name for name, kind in kinds.items() if kind == "histogram"]
+    typed = set(kinds) - set(histograms) | {h + end for h in histograms for end in ("_bucket", "_sum", "_count")}
+    case("every sample has a type", set(samples) <= typed, set(samples) - typed)
+    wrong = [h for h in histograms if [v for _, v in samples[h + "_bucket"]] != sorted(v for _, v in samples[h + "_bucket"])
+             or samples[h + "_bucket"][-1] != ({**samples[h + "_count"][0][0], "le": "+Inf"}, samples[h + "_count"][0][1])]
+    case("histograms add up", len(histograms) > 10 and wrong == [], wrong)
+    value = lambda name: sum(v for _, v in samples["tokamak:" + name])
+    case("every step has its tokens", value("iteration_tokens_total_count") == value("engine_steps_total") > 0
+         and value("iteration_tokens_total_sum") >= value("engine_steps_total"))
+    case("requests have a time per token", value("request_time_per_output_token_seconds_count") > 0)
+    case("energy is said to be read or not", [l["domain"] for l, _ in samples["tokamak:energy_valid"]] == ["cpu", "dram"])
+    status, h, load = s.get("/expert_load")
+    layers = load["layers"]
+    case("experts", status == 200 and load["n_expert"] == 24 and [l["layer"] for l in layers] == [1, 2, 3, 4]
+         and all(len(l["tokens"]) == 24 for l in layers), load)
+    sums = {sum(l["tokens"]) for l in layers}
+    case("each layer gives every token to two", len(sums) == 1 and min(sums) > 0 and min(sums) % load["n_expert_used"] == 0, sums)
+    case("as the metrics say", s.metric("expert_tokens_total") >= 4 * min(sums))
 
 
 def tokens(s):
@@ -358,6 +396,7 @@ def main():
     parts = (schema, tools, messages, responses, chat, logprobs, completions, errors, tokens, plain_routes)
     with concurrent.futures.ThreadPoolExecutor(5) as pool:  # the server is there for many
         list(pool.map(run, parts))
+    run(metrics)
     case("SIGTERM ends it with 0", s.stop() == 0)
     finish()
 

@@ -222,6 +222,8 @@ def keys(tokamak, model):
     status, _, _ = s.get("/v1/models", headers={"x-api-key": "one"})
     case("x-api-key", status == 200)
     case("health needs no key", s.get("/health")[0] == 200)
+    case("whom experts serve is told with a key only", s.get("/expert_load")[0] == 401
+         and s.get("/expert_load", headers={"x-api-key": "one"})[0] == 200)
     big = http_bytes("POST", CHAT, headers=[("Content-Length", "10000000")])
     case("no key, no body is read", status_of(s.raw(big)) == 401)
     one = {"Authorization": "Bearer one"}
@@ -267,6 +269,34 @@ def starting(tokamak, model):
     busy = subprocess.run([tokamak, "serve", model, "--port", str(s.port)], capture_output=True, timeout=60)
     case("a port that is taken", busy.returncode == 1 and b"cannot listen" in busy.stderr, busy)
     case("ends with 0", s.stop() == 0)
+
+
+def put_zone(root, zone, **files):
+    os.makedirs(os.path.join(root, zone), exist_ok=True)
+    for name, text in files.items():
+        with open(os.path.join(root, zone, name), "w", encoding="ascii") as f:
+            f.write(text + "\n")
+
+
+def energy(tokamak, model):
+    """Counters as Linux has them, in a folder of ours; a name that metrics have to escape."""
+    with tempfile.TemporaryDirectory() as root:
+        put_zone(root, "intel-rapl:0", name="package-0", max_energy_range_uj="262143328850", energy_uj="262143000000")
+        put_zone(root, "intel-rapl:0:0", name="dram", max_energy_range_uj="65712999613", energy_uj="1")
+        put_zone(root, "intel-rapl:0:1", name="core", max_energy_range_uj="65712999613", energy_uj="1")
+        s = Server(tokamak, model, "--powercap-dir", root, "--served-model-name", 'a"b\\c\nd')
+        put_zone(root, "intel-rapl:0", energy_uj="49671150")  # it has wrapped
+        case("energy is counted", s.wait_for(lambda: abs(s.metric("energy_joules_total") - 50) < 1e-6, 10), s.metric("energy_joules_total"))
+        _, _, text = s.get("/metrics")
+        lines = text.decode().split("\n")
+        case("by domain and device", [line.split("{")[1].split("} ")[0].split("engine=", 1)[1] for line in lines if line.startswith("tokamak:power_watts")] ==
+             ['"0",domain="cpu",device="package-0"', '"0",domain="dram",device="package-0"'], [line for line in lines if "power" in line])
+        case("and is valid", s.metric("energy_valid") == 2, s.metric("energy_valid"))
+        case("a name is escaped", all(r'{model_name="a\"b\\c\nd",' in line for line in lines if line and line[0] != "#"), lines[:4])
+        put_zone(root, "intel-rapl:0:0", energy_uj="what")
+        case("what cannot be read any more is said", s.wait_for(lambda: s.metric("energy_valid") < 2, 10), s.metric("energy_valid"))
+        case("and the server goes on", s.post(CHAT, SHORT)[0] == 200)
+        case("ends with 0", s.stop() == 0)
 
 
 def draining(tokamak, model):
@@ -334,7 +364,8 @@ def main():
     parts = [("garbage", lambda: garbage(s)), ("bodies", lambda: bodies(s)), ("leaving", lambda: leaving(s)),
              ("slow_reader", lambda: slow_reader(s)), ("idle", lambda: idle(s, n)),
              ("stop", lambda: case("SIGTERM ends it with 0", s.stop() == 0)), ("keys", lambda: keys(tokamak, model)),
-             ("starting", lambda: starting(tokamak, model)), ("draining", lambda: draining(tokamak, model))]
+             ("starting", lambda: starting(tokamak, model)), ("energy", lambda: energy(tokamak, model)),
+             ("draining", lambda: draining(tokamak, model))]
     for name, part in parts:
         began = time.monotonic()
         try:

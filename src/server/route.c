@@ -2,6 +2,7 @@
 // What is answered where, and the answers that need no model.
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/page.h"
 #include "server/server_priv.h"
 
 #include <stdio.h>
@@ -164,7 +165,16 @@ static void expert_load(tk_server *s, tk_conn *c, const tk_http1 *h)
     tk_free(load);
 }
 
+// Browsers ask for it by themselves; the page carries its own.
+static void no_icon(tk_server *s, tk_conn *c, const tk_http1 *h)
+{
+    (void)s, (void)h;
+    tk_conn_reply(c, 204, NULL, "Cache-Control: max-age=86400\r\n", "", 0);
+}
+
 static const tk_route routes[] = {
+    {.method = "GET", .path = "/", .open = true, .now = tk_page_reply},
+    {.method = "GET", .path = "/favicon.ico", .open = true, .now = no_icon},
     {.method = "GET", .path = "/health", .open = true, .now = health},
     {.method = "GET", .path = "/v1/health", .open = true, .now = health},
     {.method = "GET", .path = "/health/ready", .open = true, .now = health},

@@ -33,6 +33,7 @@ tk_server_opts tk_server_opts_default(void)
                             .top_p = NAN,
                             .min_p = NAN,
                             .top_k = -1,
+                            .web_page = true,
                             .version = "0",
                             .commit = "unknown"};
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """conformance.py TOKAMAK MODEL: the server as clients see it. Each `case` is one; see docs/server.md."""
+import base64
 import concurrent.futures
+import hashlib
 import json
 import re
 import sys
@@ -50,6 +52,38 @@ def plain_routes(s):
         case(f"POST {path}", status == 200, body)
     c = s.request("HEAD", "/health")
     case("HEAD has no body", c[0] == 200 and c[2] == b"", c)
+
+
+def page(s):
+    status, h, html = s.get("/")
+    case("a page", status == 200 and h["content-type"] == "text/html; charset=utf-8" and html.startswith(b"<!doctype html>"), h)
+    csp = dict(part.strip().split(" ", 1) for part in h["content-security-policy"].split(";"))
+    case("its policy lets nothing else in", csp["default-src"] == "'none'" and csp["connect-src"] == "'self'" and csp["base-uri"] == "'none'"
+         and csp["frame-ancestors"] == "'none'" and csp["form-action"] == "'none'" and csp["require-trusted-types-for"] == "'script'"
+         and not any(w in h["content-security-policy"] for w in ("unsafe", "http", "*")), csp)
+    for tag, rule in ((b"style", "style-src"), (b"script", "script-src")):
+        parts = re.findall(rb"<%s[^>]*>(.*?)</%s>" % (tag, tag), html, re.S)
+        digest = [base64.b64encode(hashlib.sha256(p).digest()).decode() for p in parts]
+        case(f"the policy's {rule} is what the page has", [csp[rule]] == [f"'sha256-{d}'" for d in digest], (csp[rule], digest))
+    loads = re.findall(rb"""(?:src|href|action)=["']?([^"' >]*)""", html.split(b"<script")[0])
+    case("it loads nothing", all(u.startswith((b"data:", b"#")) for u in loads) and b"@import" not in html and b"url(" not in html, loads)
+    case("no string becomes markup", not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser", html))
+    case("other headers", h["x-content-type-options"] == "nosniff" and h["referrer-policy"] == "no-referrer" and h["cache-control"] == "no-cache", h)
+    etag = h["etag"]
+    for tags in (etag, "*", f'"other", W/{etag}'):
+        status, h, body = s.get("/", headers={"If-None-Match": tags})
+        case(f"304 for {tags}", status == 304 and body == b"" and h["etag"] == etag and "content-length" not in h, (status, h))
+    status, _, body = s.get("/", headers={"If-None-Match": '"other"'})
+    case("200 for another tag", status == 200 and body == html)
+    status, h, body = s.request("HEAD", "/")
+    case("the page's HEAD", status == 200 and body == b"" and int(h["content-length"]) == len(html), h)
+    case("it is small", len(html) < 120000, len(html))
+    status, h, body = s.get("/favicon.ico")
+    case("no icon, no error", status == 204 and body == b"" and "content-length" not in h, (status, h))
+    status, _, body = s.post("/", "")
+    case("POST / is refused", status == 405, body)
+    status, _, body = s.get("/index.html")
+    case("there is one page", status == 404, body)
 
 
 def read_metrics(text):
@@ -393,7 +427,7 @@ def main():
         except Exception as e:  # a broken answer is a failed case, not the end
             case(f"{part.__name__} ran to its end", False, repr(e))
 
-    parts = (schema, tools, messages, responses, chat, logprobs, completions, errors, tokens, plain_routes)
+    parts = (schema, tools, messages, responses, chat, logprobs, completions, errors, tokens, plain_routes, page)
     with concurrent.futures.ThreadPoolExecutor(5) as pool:  # the server is there for many
         list(pool.map(run, parts))
     run(metrics)

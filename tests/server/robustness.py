@@ -222,6 +222,7 @@ def keys(tokamak, model):
     status, _, _ = s.get("/v1/models", headers={"x-api-key": "one"})
     case("x-api-key", status == 200)
     case("health needs no key", s.get("/health")[0] == 200)
+    case("nor does the page", s.get("/")[0] == 200 and s.get("/favicon.ico")[0] == 204)
     case("whom experts serve is told with a key only", s.get("/expert_load")[0] == 401
          and s.get("/expert_load", headers={"x-api-key": "one"})[0] == 200)
     big = http_bytes("POST", CHAT, headers=[("Content-Length", "10000000")])
@@ -279,12 +280,13 @@ def put_zone(root, zone, **files):
 
 
 def energy(tokamak, model):
-    """Counters as Linux has them, in a folder of ours; a name that metrics have to escape."""
+    """Counters as Linux has them, in a folder of ours; a name that metrics have to escape; no page."""
     with tempfile.TemporaryDirectory() as root:
         put_zone(root, "intel-rapl:0", name="package-0", max_energy_range_uj="262143328850", energy_uj="262143000000")
         put_zone(root, "intel-rapl:0:0", name="dram", max_energy_range_uj="65712999613", energy_uj="1")
         put_zone(root, "intel-rapl:0:1", name="core", max_energy_range_uj="65712999613", energy_uj="1")
-        s = Server(tokamak, model, "--powercap-dir", root, "--served-model-name", 'a"b\\c\nd')
+        s = Server(tokamak, model, "--powercap-dir", root, "--no-web-page", "--served-model-name", 'a"b\\c\nd')
+        case("no page when it is turned off", s.get("/")[0] == 404 and s.get("/", headers={"If-None-Match": "*"})[0] == 404)
         put_zone(root, "intel-rapl:0", energy_uj="49671150")  # it has wrapped
         case("energy is counted", s.wait_for(lambda: abs(s.metric("energy_joules_total") - 50) < 1e-6, 10), s.metric("energy_joules_total"))
         _, _, text = s.get("/metrics")

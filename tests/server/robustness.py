@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """robustness.py TOKAMAK MODEL [N_IDLE]: what clients do to servers: garbage, floods, silence, leaving, being slow; keys and
 limits; shutting down under load. N_IDLE idle streams are held open (default 200)."""
+import http.client
 import json
 import os
 import resource
@@ -272,6 +273,37 @@ def starting(tokamak, model):
     case("ends with 0", s.stop() == 0)
 
 
+def loading(tokamak, model):
+    """What is asked before the model is there: the page and the metrics answer, the rest says 503, until all say 200."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    seen, done = {}, threading.Event()
+
+    def poll():
+        while not done.is_set():
+            for path in ("/", "/metrics", "/health", "/v1/models", "/expert_load"):
+                c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                try:
+                    c.request("GET", path)
+                    seen.setdefault(path, []).append(c.getresponse().status)
+                except ConnectionRefusedError:
+                    pass
+                c.close()
+
+    t = threading.Thread(target=poll)
+    t.start()
+    s = Server(tokamak, model, "--port", str(port))
+    s.wait_for(lambda: seen.get("/expert_load", [0])[-1] == 200, 20)
+    done.set()
+    t.join()
+    print("while loading:", {path: len([x for x in codes if x == 503]) for path, codes in seen.items()}, flush=True)
+    case("page and metrics are there from the first", set(seen["/"]) | set(seen["/metrics"]) == {200}, seen)
+    case("the rest waits for the model", all(set(seen[p]) <= {503, 200} and seen[p] == sorted(seen[p], reverse=True)
+                                              and seen[p][-1] == 200 for p in ("/health", "/v1/models", "/expert_load")), seen)
+    case("ends with 0", s.stop() == 0)
+
+
 def put_zone(root, zone, **files):
     os.makedirs(os.path.join(root, zone), exist_ok=True)
     for name, text in files.items():
@@ -366,7 +398,8 @@ def main():
     parts = [("garbage", lambda: garbage(s)), ("bodies", lambda: bodies(s)), ("leaving", lambda: leaving(s)),
              ("slow_reader", lambda: slow_reader(s)), ("idle", lambda: idle(s, n)),
              ("stop", lambda: case("SIGTERM ends it with 0", s.stop() == 0)), ("keys", lambda: keys(tokamak, model)),
-             ("starting", lambda: starting(tokamak, model)), ("energy", lambda: energy(tokamak, model)),
+             ("starting", lambda: starting(tokamak, model)), ("loading", lambda: loading(tokamak, model)),
+             ("energy", lambda: energy(tokamak, model)),
              ("draining", lambda: draining(tokamak, model))]
     for name, part in parts:
         began = time.monotonic()

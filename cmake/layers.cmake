@@ -44,7 +44,14 @@ set(tk_demo_definitions "TK_DEMO_DIR=\"${PROJECT_SOURCE_DIR}/models/demo\""
 tk_layer(plan tk_model tk_store tk_hw tk_num tk_base)
 tk_layer(engine tk_exec tk_sample tk_text tk_kv tk_model tk_store)
 tk_layer(bench tk_engine PkgConfig::CURL)
-tk_layer(server tk_engine tk_text PkgConfig::EVENT)
+tk_layer(server tk_engine tk_text tk_hw PkgConfig::EVENT)
+# the page at "/", one document in the program
+set(page_c ${PROJECT_BINARY_DIR}/server_page.c)
+file(GLOB page_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/server/page/*)
+add_custom_command(OUTPUT ${page_c} DEPENDS ${page_sources} ${PROJECT_SOURCE_DIR}/cmake/page.cmake
+  COMMAND ${CMAKE_COMMAND} -D SOURCE=${PROJECT_SOURCE_DIR}/src/server/page -D OUT=${page_c}
+    -P ${PROJECT_SOURCE_DIR}/cmake/page.cmake VERBATIM)
+target_sources(tk_server PRIVATE ${page_c})
 
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short HEAD
   OUTPUT_VARIABLE tk_commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)

@@ -26,13 +26,14 @@ typedef struct options {
     tk_cmd_common common;
     tk_model_opts model;
     const char *model_name, *host, *api_key_file, *kv_disk_dir, *reasoning_parser, *tool_parser;
+    const char *powercap_dir;
     tk_opt_list names, api_keys, cors;
     int64_t port, max_num_seqs, max_num_batched_tokens, max_num_waiting, chunk, kv_tokens,
         kv_disk_mb;
     int64_t max_body_bytes, max_connections, concurrent, top_k;
     double ttft_ms, tpot_ms, requests_per_min, tokens_per_min, shutdown_s;
     double temperature, top_p, min_p;
-    bool allow_open, prefix_cache, no_prefix_cache, auto_tools, no_repack;
+    bool no_web_page, allow_open, prefix_cache, no_prefix_cache, auto_tools, no_repack;
 } options;
 
 #define OPT(opt_name, opt_type, field, opt_help, ...)                                              \
@@ -114,6 +115,10 @@ static const tk_opt table[] = {
     OPT("cors-origin", LIST, cors,
         "An origin whose pages may ask (* = all); may be given several times. Off by default.",
         .arg = "ORIGIN", .aliases = "allowed-origins"),
+    OPT("no-web-page", FLAG, no_web_page, "Answer 404 at /: no chat and dashboard for browsers.",
+        .aliases = "no-webui disable-webui"),
+    OPT("powercap-dir", STR, powercap_dir,
+        "Where energy counters are read (default /sys/class/powercap).", .arg = "DIR"),
     OPT("shutdown-timeout", DOUBLE, shutdown_s,
         "Seconds that running answers get after SIGTERM (default 30).", .arg = "S", .min = 0,
         .max = 1e6),
@@ -226,6 +231,8 @@ static tk_server_opts server_opts(const options *o, const keys *k)
     s.top_p = o->top_p <= 0 ? NAN : o->top_p;
     s.min_p = o->min_p < 0 ? NAN : o->min_p;
     s.top_k = o->top_k;
+    s.web_page = !o->no_web_page;
+    s.powercap_dir = o->powercap_dir;
     s.version = TK_VERSION;
     s.commit = TK_COMMIT;
     return s;

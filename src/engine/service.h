@@ -116,6 +116,8 @@ void tk_service_stop(tk_service *s, double timeout_s);
 // Forgets cached prefixes in memory (blocks in use go on); the disk tier keeps its files.
 tk_status tk_service_reset_prefix_cache(tk_service *s);
 
+enum { TK_STEP_TOK_BUCKETS = 17 }; // up to 65536 tokens, the most --max-num-batched-tokens takes
+
 typedef struct tk_service_stats {
     int32_t n_running, n_waiting;
     int32_t n_block;        // KV blocks of TK_KV_BLOCK_TOK tokens
@@ -132,6 +134,9 @@ typedef struct tk_service_stats {
     uint64_t kv_disk_corrupt; // files refused: damaged, cut short, foreign
     uint64_t finished[TK_FINISH_COUNT];
     double step_s_sum; // seconds in steps
+    // steps by their tokens: at most 2^i, and more than before; [TK_STEP_TOK_BUCKETS]: above all
+    uint64_t step_tok[TK_STEP_TOK_BUCKETS + 1];
+    uint64_t step_tok_sum;
 } tk_service_stats;
 
 // A consistent snapshot of the last step.

@@ -99,11 +99,20 @@ static void fail_step(tk_service *s, tk_status st, const tk_err *err)
         svc_job_finish(s, s->parts[i].job, TK_FINISH_ERROR, st, err->msg);
 }
 
+static int step_bucket(int32_t n_tok)
+{
+    int i = 0;
+    while (i < TK_STEP_TOK_BUCKETS && n_tok > 1 << i) i++;
+    return i;
+}
+
 void svc_keep_books(tk_service *s, double seconds)
 {
     double target = s->opts.tpot_target_s;
     s->now.n_step++;
     s->now.step_s_sum += seconds;
+    s->now.step_tok[step_bucket(s->n_planned_tok)]++;
+    s->now.step_tok_sum += (uint64_t)s->n_planned_tok;
     tk_step_time_add(&s->time, s->n_planned_tok, seconds);
     if (target <= 0) return;
     s->credit_s = s->n_planned_decode > 0 ? s->credit_s + target - seconds : 0;

@@ -139,6 +139,7 @@ static const char *reason_of(int status)
         const char *text;
     } reasons[] = {{200, "OK"},
                    {204, "No Content"},
+                   {304, "Not Modified"},
                    {400, "Bad Request"},
                    {401, "Unauthorized"},
                    {404, "Not Found"},
@@ -196,8 +197,10 @@ void tk_conn_reply(tk_conn *c, int status, const char *type, const char *headers
     bool keep = c->http.state == TK_HTTP1_COMPLETE && c->http.keep_alive && !c->set->draining;
     bool head_only = c->http.method && strcmp(c->http.method, "HEAD") == 0;
     add_head(c, status, type, headers);
-    evbuffer_add_printf(output(c), "Content-Length: %zu\r\nConnection: %s\r\n\r\n", len,
-                        keep ? "keep-alive" : "close");
+    // these have no body, and may not say that it is empty (RFC 9110, 8.6)
+    bool has_body = status != 204 && status != 304;
+    if (has_body) evbuffer_add_printf(output(c), "Content-Length: %zu\r\n", len);
+    evbuffer_add_printf(output(c), "Connection: %s\r\n\r\n", keep ? "keep-alive" : "close");
     if (!head_only) evbuffer_add(output(c), body, len);
     answer_done(c, keep);
 }

@@ -3,11 +3,17 @@
 
 #include "base/mem.h"
 
+#include <string.h>
+
+enum { MAX_NAME_BYTES = 4096 }; // of the model, in the text
+
 // vLLM's bounds.
 static const double seconds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75,
                                  1.0,   2.5,   5.0,  7.5,  10,   20,   40,   80,  160,  640, 2560};
-static const double intervals[] = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
-                                   0.75, 1.0,   2.5,  5.0,   7.5, 10,   20,  40,  80};
+// And three below them: a small model writes more than a hundred tokens a second.
+static const double intervals[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,
+                                   0.15,  0.2,    0.3,   0.4,  0.5,   0.75, 1.0,   2.5,
+                                   5.0,   7.5,    10,    20,   40,    80};
 static const double tokens[] = {1,   2,    5,    10,   20,    50,    100,   200,
                                 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 
@@ -39,6 +45,7 @@ void tk_metrics_note(tk_metrics *m, const tk_job_result *r)
     OBSERVE(&m->queue, seconds, r->queue_s);
     OBSERVE(&m->prefill, seconds, r->prefill_s);
     OBSERVE(&m->decode, seconds, r->decode_s);
+    if (r->n_out > 1) OBSERVE(&m->tpot, intervals, r->decode_s / (r->n_out - 1));
     OBSERVE(&m->inference, seconds, r->prefill_s + r->decode_s);
     OBSERVE(&m->prompt_tokens, tokens, r->n_prompt);
     OBSERVE(&m->generation_tokens, tokens, r->n_out);
@@ -46,8 +53,20 @@ void tk_metrics_note(tk_metrics *m, const tk_job_result *r)
 
 typedef struct writer {
     tk_buf *out;
-    const char *model;
+    const char *model; // as it stands between quotes
 } writer;
+
+// What stands between the quotes of a label's value.
+static void add_label(tk_buf *out, const char *s)
+{
+    for (; *s; s++) {
+        if (*s == '\\' || *s == '"') tk_buf_add_char(out, '\\');
+        if (*s == '\n')
+            tk_buf_add_str(out, "\\n");
+        else
+            tk_buf_add_char(out, *s);
+    }
+}
 
 static void head(const writer *w, const char *name, const char *type, const char *help)
 {
@@ -90,6 +109,16 @@ static void histogram(const writer *w, const char *name, const char *help, const
 
 #define HISTOGRAM(w, name, help, h, bounds) histogram(w, name, help, h, bounds, TK_COUNT(bounds))
 
+static void write_steps(const writer *w, const tk_service_stats *s)
+{
+    double bound[TK_STEP_TOK_BUCKETS];
+    tk_histogram h = {.n = s->n_step, .sum = (double)s->step_tok_sum};
+    _Static_assert((int)TK_STEP_TOK_BUCKETS <= (int)TK_METRIC_BUCKETS, "they fit");
+    for (int i = 0; i <= TK_STEP_TOK_BUCKETS; i++) h.count[i] = s->step_tok[i];
+    for (int i = 0; i < TK_STEP_TOK_BUCKETS; i++) bound[i] = (double)(1 << i);
+    HISTOGRAM(w, "iteration_tokens_total", "Tokens of a step, prompts' and answers'.", &h, bound);
+}
+
 static void write_service(const writer *w, tk_service *service)
 {
     tk_service_stats s = {0};
@@ -112,6 +141,7 @@ static void write_service(const writer *w, tk_service *service)
           (double)s.generation_tokens);
     value(w, "engine_steps_total", "counter", "Steps of the engine.", (double)s.n_step);
     value(w, "engine_step_seconds_total", "counter", "Seconds in steps.", s.step_s_sum);
+    write_steps(w, &s);
     value(w, "kv_disk_hits_total", "counter", "Blocks read from the disk tier.",
           (double)s.kv_disk_hits);
     value(w, "kv_disk_corrupt_total", "counter", "Files of the disk tier refused.",
@@ -147,6 +177,45 @@ static void write_experts(const writer *w, const tk_metrics_info *info)
     tk_free(load);
 }
 
+static const char *const energy_kinds[] = {"cpu", "dram"};
+
+static void write_domains(const writer *w, const char *name, const tk_energy *e, bool power)
+{
+    for (int i = 0; i < tk_energy_count(e); i++) {
+        const tk_energy_domain *d = tk_energy_at(e, i);
+        tk_buf labels = tk_buf_make(MAX_NAME_BYTES);
+        tk_buf_addf(&labels, ",domain=\"%s\",device=\"", d->kind);
+        add_label(&labels, d->device);
+        tk_buf_add_str(&labels, "\"");
+        sample(w, name, tk_buf_str(&labels), power ? d->watts : d->joules);
+        tk_buf_free(&labels);
+    }
+}
+
+static bool has_valid(const tk_energy *e, const char *kind)
+{
+    for (int i = 0; i < tk_energy_count(e); i++) {
+        const tk_energy_domain *d = tk_energy_at(e, i);
+        if (d->valid && strcmp(d->kind, kind) == 0) return true;
+    }
+    return false;
+}
+
+static void write_energy(const writer *w, const tk_energy *e)
+{
+    head(w, "energy_valid", "gauge", "1 where this machine lets its energy be read, else 0.");
+    for (size_t i = 0; i < TK_COUNT(energy_kinds); i++) {
+        char labels[32];
+        snprintf(labels, sizeof labels, ",domain=\"%s\"", energy_kinds[i]);
+        sample(w, "energy_valid", labels, has_valid(e, energy_kinds[i]));
+    }
+    head(w, "energy_joules_total", "counter",
+         "Energy of the machine since the server began, by RAPL, whoever used it.");
+    write_domains(w, "energy_joules_total", e, false);
+    head(w, "power_watts", "gauge", "Mean power of the last second.");
+    write_domains(w, "power_watts", e, true);
+}
+
 static void write_http(const tk_metrics *m, const writer *w, const tk_metrics_info *info)
 {
     head(w, "http_responses_total", "counter", "Answers by class of status.");
@@ -161,7 +230,9 @@ static void write_http(const tk_metrics *m, const writer *w, const tk_metrics_in
 
 void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *out)
 {
-    writer w = {out, info->model_name};
+    tk_buf name = tk_buf_make(MAX_NAME_BYTES);
+    add_label(&name, info->model_name);
+    writer w = {out, tk_buf_str(&name)};
     char labels[256];
     if (info->service) write_service(&w, info->service);
     if (info->service && info->n_expert) write_experts(&w, info);
@@ -172,6 +243,8 @@ void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *
     sample(&w, "request_success_total", ",finished_reason=\"error\"", (double)m->failed);
     HISTOGRAM(&w, "time_to_first_token_seconds", "Submitted to first token.", &m->ttft, seconds);
     HISTOGRAM(&w, "inter_token_latency_seconds", "Token to token.", &m->itl, intervals);
+    HISTOGRAM(&w, "request_time_per_output_token_seconds",
+              "First token to end, over the tokens after the first.", &m->tpot, intervals);
     HISTOGRAM(&w, "e2e_request_latency_seconds", "Submitted to end.", &m->e2e, seconds);
     HISTOGRAM(&w, "request_queue_time_seconds", "Submitted to begun.", &m->queue, seconds);
     HISTOGRAM(&w, "request_prefill_time_seconds", "Begun to first token.", &m->prefill, seconds);
@@ -182,8 +255,10 @@ void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *
     HISTOGRAM(&w, "request_generation_tokens", "Generated tokens of a request.",
               &m->generation_tokens, tokens);
     write_http(m, &w, info);
+    write_energy(&w, info->energy);
     value(&w, "model_load_seconds", "gauge", "Seconds the model took to load.", info->load_s);
     head(&w, "build_info", "gauge", "This program.");
     snprintf(labels, sizeof labels, ",version=\"%s\",commit=\"%s\"", info->version, info->commit);
     sample(&w, "build_info", labels, 1);
+    tk_buf_free(&name);
 }

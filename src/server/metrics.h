@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "engine/service.h"
+#include "hw/energy.h"
 
 #include <stdint.h>
 
@@ -18,11 +19,11 @@ typedef struct tk_histogram {
 } tk_histogram;
 
 typedef struct tk_metrics {
-    tk_histogram ttft, itl, e2e, queue, prefill, decode, inference; // seconds
-    tk_histogram prompt_tokens, generation_tokens;                  // tokens of a request
-    uint64_t stop, length, aborted, failed;                         // requests by how they ended
-    uint64_t http[6];                                               // answers by status / 100
-    uint64_t rejected;                                              // 429
+    tk_histogram ttft, itl, tpot, e2e, queue, prefill, decode, inference; // seconds
+    tk_histogram prompt_tokens, generation_tokens;                        // tokens of a request
+    uint64_t stop, length, aborted, failed; // requests by how they ended
+    uint64_t http[6];                       // answers by status / 100
+    uint64_t rejected;                      // 429
 } tk_metrics;
 
 // A generation has ended.
@@ -35,6 +36,7 @@ typedef struct tk_metrics_info { // what the text says besides the counters
     int n_connection;
     tk_service *service;       // NULL = not loaded yet
     int32_t n_layer, n_expert; // 0 = dense
+    const tk_energy *energy;
 } tk_metrics_info;
 void tk_metrics_write(const tk_metrics *m, const tk_metrics_info *info, tk_buf *out);
 

@@ -33,6 +33,7 @@ tk_server_opts tk_server_opts_default(void)
                             .top_p = NAN,
                             .min_p = NAN,
                             .top_k = -1,
+                            .web_page = true,
                             .version = "0",
                             .commit = "unknown"};
 }
@@ -64,7 +65,7 @@ static void drop_if_over(tk_call *c)
         free_call(c);
 }
 
-static void reply_json(tk_conn *conn, int status, const char *headers, json_t *j)
+void tk_server_reply(tk_conn *conn, int status, const char *headers, json_t *j)
 {
     char *text = json_dumps(j, JSON_COMPACT);
     json_decref(j);
@@ -81,7 +82,8 @@ static void reply_error(tk_conn *conn, const tk_api_err *e, bool anthropic)
     if (e->retry_after_s)
         snprintf(headers, sizeof headers, "Retry-After: %d\r\n", e->retry_after_s);
     if (e->status == 401) snprintf(headers, sizeof headers, "WWW-Authenticate: Bearer\r\n");
-    reply_json(conn, e->status, headers, tk_api_error_json(e, anthropic, tk_conn_request_id(conn)));
+    tk_server_reply(conn, e->status, headers,
+                    tk_api_error_json(e, anthropic, tk_conn_request_id(conn)));
 }
 
 void tk_call_reply_error(tk_call *c)
@@ -102,7 +104,7 @@ void tk_call_reply_json(tk_call *c, int status, json_t *j)
     }
     c->conn = NULL;
     tk_conn_set_user(conn, NULL);
-    reply_json(conn, status, NULL, j);
+    tk_server_reply(conn, status, NULL, j);
 }
 
 void tk_call_send(tk_call *c, const char *event, json_t *data)
@@ -372,6 +374,12 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
         event_base_loopbreak(s->base);
 }
 
+static void on_energy(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    tk_energy_read(((tk_server *)arg)->energy, tk_clock_ns());
+}
+
 static void *loop_main(void *arg)
 {
     tk_server *s = arg;
@@ -439,6 +447,14 @@ static char **copy_names(const char *const *names, int n)
     return copy;
 }
 
+static void watch_energy(tk_server *s)
+{
+    const struct timeval second = {.tv_sec = 1};
+    if (tk_energy_count(s->energy) == 0) return;
+    s->energy_ev = event_new(s->base, -1, EV_PERSIST, on_energy, s);
+    event_add(s->energy_ev, &second);
+}
+
 static tk_status make_loop(tk_server *s, tk_err *err)
 {
     const struct timeval every = {.tv_usec = 50000};
@@ -468,6 +484,7 @@ static tk_status make_loop(tk_server *s, tk_err *err)
     event_add(s->listen_ev, NULL);
     event_add(s->mail_ev, NULL);
     event_add(s->wake_ev, &every); // and every so often by itself
+    watch_energy(s);
     return TK_OK;
 }
 
@@ -494,6 +511,7 @@ tk_status tk_server_start(const tk_server_opts *o, tk_server **out, tk_err *err)
     s->listen_fd = s->wake_fd = -1;
     s->mail.fd = -1;
     s->grammars = tk_grammar_cache_new();
+    s->energy = tk_energy_open(o->powercap_dir);
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -564,6 +582,7 @@ void tk_server_free(tk_server *s)
     if (s->listen_ev) event_free(s->listen_ev);
     if (s->mail_ev) event_free(s->mail_ev);
     if (s->wake_ev) event_free(s->wake_ev);
+    if (s->energy_ev) event_free(s->energy_ev);
     if (s->base) event_base_free(s->base);
     if (s->listen_fd >= 0) evutil_closesocket(s->listen_fd);
     if (s->wake_fd >= 0) close(s->wake_fd);
@@ -571,6 +590,7 @@ void tk_server_free(tk_server *s)
         tk_mail_destroy(&s->mail);
         tk_mail_destroy(&s->work);
     }
+    tk_energy_close(s->energy);
     tk_grammar_cache_free(s->grammars);
     tk_token_trie_free(s->trie);
     tk_auth_free(s->auth);

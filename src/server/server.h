@@ -31,6 +31,8 @@ typedef struct tk_server_opts {
     const char *reasoning_parser, *tool_parser; // a name, or "auto" (default)
     double temperature, top_p, min_p; // for requests that do not say; NAN = the model's, or 1, 1, 0
     int64_t top_k;                    // -1 = the model's, or all
+    bool web_page;                    // at "/"; default true
+    const char *powercap_dir;         // where the energy counters are; NULL = where Linux has them
     const char *version, *commit;
 } tk_server_opts;
 

@@ -41,7 +41,9 @@ struct tk_server {
     tk_conn_set *conns;
     tk_auth *auth;
     tk_metrics metrics;
-    tk_call *calls; // all there are
+    tk_energy *energy;
+    struct event *energy_ev; // NULL = there is none to read
+    tk_call *calls;          // all there are
     int n_call;
     uint64_t n_id;
     tk_mail mail; // to the loop
@@ -69,6 +71,9 @@ struct tk_server {
     // the text thread's
     struct tk_grammar_cache *grammars;
 };
+
+// server.c. A whole answer; takes the reference over.
+void tk_server_reply(tk_conn *conn, int status, const char *headers, json_t *j);
 
 // route.c
 const tk_route *tk_route_find(const tk_http1 *h, bool *known_path);

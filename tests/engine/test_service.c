@@ -613,6 +613,11 @@ static void counts_add_up(void **state)
     assert_int_equal(st.finished[TK_FINISH_LENGTH], 4);
     assert_int_equal(st.n_waiting, 0);
     assert_true(st.n_step >= 6 && st.step_s_sum > 0);
+    uint64_t n_step = 0;
+    for (int i = 0; i <= TK_STEP_TOK_BUCKETS; i++) n_step += st.step_tok[i];
+    assert_int_equal(n_step, st.n_step);
+    // every prompt token and every token but the last of each is computed in some step
+    assert_in_range(st.step_tok_sum, 5 * N_HELLO + 4 * 5 + 1, 5 * N_HELLO + 4 * 6 + 2);
     assert_int_equal(st.n_block, tk_kv_pool_count(tk_exec_kv_pool(tk_engine_exec(model.engine))));
     assert_int_equal(st.n_block_free + st.n_block_cached, st.n_block);
     for (int i = 0; i < 5; i++) {

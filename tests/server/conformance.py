@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """conformance.py TOKAMAK MODEL: the server as clients see it. Each `case` is one; see docs/server.md."""
+import base64
 import concurrent.futures
+import hashlib
 import json
+import re
 import sys
 
 from harness import Server, case, finish
@@ -49,6 +52,75 @@ def plain_routes(s):
         case(f"POST {path}", status == 200, body)
     c = s.request("HEAD", "/health")
     case("HEAD has no body", c[0] == 200 and c[2] == b"", c)
+
+
+def page(s):
+    status, h, html = s.get("/")
+    case("a page", status == 200 and h["content-type"] == "text/html; charset=utf-8" and html.startswith(b"<!doctype html>"), h)
+    csp = dict(part.strip().split(" ", 1) for part in h["content-security-policy"].split(";"))
+    case("its policy lets nothing else in", csp["default-src"] == "'none'" and csp["connect-src"] == "'self'" and csp["base-uri"] == "'none'"
+         and csp["frame-ancestors"] == "'none'" and csp["form-action"] == "'none'" and csp["require-trusted-types-for"] == "'script'"
+         and not any(w in h["content-security-policy"] for w in ("unsafe", "http", "*")), csp)
+    for tag, rule in ((b"style", "style-src"), (b"script", "script-src")):
+        parts = re.findall(rb"<%s[^>]*>(.*?)</%s>" % (tag, tag), html, re.S)
+        digest = [base64.b64encode(hashlib.sha256(p).digest()).decode() for p in parts]
+        case(f"the policy's {rule} is what the page has", [csp[rule]] == [f"'sha256-{d}'" for d in digest], (csp[rule], digest))
+    loads = re.findall(rb"""(?:src|href|action)=["']?([^"' >]*)""", html.split(b"<script")[0])
+    case("it loads nothing", all(u.startswith((b"data:", b"#")) for u in loads) and b"@import" not in html and b"url(" not in html, loads)
+    case("no string becomes markup", not re.search(rb"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser", html))
+    case("other headers", h["x-content-type-options"] == "nosniff" and h["referrer-policy"] == "no-referrer" and h["cache-control"] == "no-cache", h)
+    etag = h["etag"]
+    for tags in (etag, "*", f'"other", W/{etag}'):
+        status, h, body = s.get("/", headers={"If-None-Match": tags})
+        case(f"304 for {tags}", status == 304 and body == b"" and h["etag"] == etag and "content-length" not in h, (status, h))
+    status, _, body = s.get("/", headers={"If-None-Match": '"other"'})
+    case("200 for another tag", status == 200 and body == html)
+    status, h, body = s.request("HEAD", "/")
+    case("the page's HEAD", status == 200 and body == b"" and int(h["content-length"]) == len(html), h)
+    case("it is small", len(html) < 120000, len(html))
+    status, h, body = s.get("/favicon.ico")
+    case("no icon, no error", status == 204 and body == b"" and "content-length" not in h, (status, h))
+    status, _, body = s.post("/", "")
+    case("POST / is refused", status == 405, body)
+    status, _, body = s.get("/index.html")
+    case("there is one page", status == 404, body)
+
+
+def read_metrics(text):
+    """{name: kind}, {name: [(labels, value)]}, the lines that are neither"""
+    kinds, samples, odd = {}, {}, []
+    for line in text.splitlines():
+        m = re.fullmatch(r'(tokamak:\w+)\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\} (\S+)', line)
+        if line.startswith("# TYPE ") and line.split(" ")[2] not in kinds:
+            kinds[line.split(" ")[2]] = line.split(" ")[3]
+        elif m and float(m[3]) >= 0:
+            samples.setdefault(m[1], []).append((dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2])), float(m[3])))
+        elif not line.startswith("# HELP "):
+            odd.append(line)
+    return kinds, samples, odd
+
+
+def metrics(s):
+    kinds, samples, odd = read_metrics(s.get("/metrics")[2].decode())
+    case("every line of the metrics is one", odd == [], odd)
+    histograms = [name for name, kind in kinds.items() if kind == "histogram"]
+    typed = set(kinds) - set(histograms) | {h + end for h in histograms for end in ("_bucket", "_sum", "_count")}
+    case("every sample has a type", set(samples) <= typed, set(samples) - typed)
+    wrong = [h for h in histograms if [v for _, v in samples[h + "_bucket"]] != sorted(v for _, v in samples[h + "_bucket"])
+             or samples[h + "_bucket"][-1] != ({**samples[h + "_count"][0][0], "le": "+Inf"}, samples[h + "_count"][0][1])]
+    case("histograms add up", len(histograms) > 10 and wrong == [], wrong)
+    value = lambda name: sum(v for _, v in samples["tokamak:" + name])
+    case("every step has its tokens", value("iteration_tokens_total_count") == value("engine_steps_total") > 0
+         and value("iteration_tokens_total_sum") >= value("engine_steps_total"))
+    case("requests have a time per token", value("request_time_per_output_token_seconds_count") > 0)
+    case("energy is said to be read or not", [l["domain"] for l, _ in samples["tokamak:energy_valid"]] == ["cpu", "dram"])
+    status, h, load = s.get("/expert_load")
+    layers = load["layers"]
+    case("experts", status == 200 and load["n_expert"] == 24 and [l["layer"] for l in layers] == [1, 2, 3, 4]
+         and all(len(l["tokens"]) == 24 for l in layers), load)
+    sums = {sum(l["tokens"]) for l in layers}
+    case("each layer gives every token to two", len(sums) == 1 and min(sums) > 0 and min(sums) % load["n_expert_used"] == 0, sums)
+    case("as the metrics say", s.metric("expert_tokens_total") >= 4 * min(sums))
 
 
 def tokens(s):
@@ -355,9 +427,10 @@ def main():
         except Exception as e:  # a broken answer is a failed case, not the end
             case(f"{part.__name__} ran to its end", False, repr(e))
 
-    parts = (schema, tools, messages, responses, chat, logprobs, completions, errors, tokens, plain_routes)
+    parts = (schema, tools, messages, responses, chat, logprobs, completions, errors, tokens, plain_routes, page)
     with concurrent.futures.ThreadPoolExecutor(5) as pool:  # the server is there for many
         list(pool.map(run, parts))
+    run(metrics)
     case("SIGTERM ends it with 0", s.stop() == 0)
     finish()
 

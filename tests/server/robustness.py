@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """robustness.py TOKAMAK MODEL [N_IDLE]: what clients do to servers: garbage, floods, silence, leaving, being slow; keys and
 limits; shutting down under load. N_IDLE idle streams are held open (default 200)."""
+import http.client
 import json
 import os
 import resource
@@ -222,6 +223,9 @@ def keys(tokamak, model):
     status, _, _ = s.get("/v1/models", headers={"x-api-key": "one"})
     case("x-api-key", status == 200)
     case("health needs no key", s.get("/health")[0] == 200)
+    case("nor does the page", s.get("/")[0] == 200 and s.get("/favicon.ico")[0] == 204)
+    case("whom experts serve is told with a key only", s.get("/expert_load")[0] == 401
+         and s.get("/expert_load", headers={"x-api-key": "one"})[0] == 200)
     big = http_bytes("POST", CHAT, headers=[("Content-Length", "10000000")])
     case("no key, no body is read", status_of(s.raw(big)) == 401)
     one = {"Authorization": "Bearer one"}
@@ -267,6 +271,66 @@ def starting(tokamak, model):
     busy = subprocess.run([tokamak, "serve", model, "--port", str(s.port)], capture_output=True, timeout=60)
     case("a port that is taken", busy.returncode == 1 and b"cannot listen" in busy.stderr, busy)
     case("ends with 0", s.stop() == 0)
+
+
+def loading(tokamak, model):
+    """What is asked before the model is there: the page and the metrics answer, the rest says 503, until all say 200."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    seen, done = {}, threading.Event()
+
+    def poll():
+        while not done.is_set():
+            for path in ("/", "/metrics", "/health", "/v1/models", "/expert_load"):
+                c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                try:
+                    c.request("GET", path)
+                    seen.setdefault(path, []).append(c.getresponse().status)
+                except ConnectionRefusedError:
+                    pass
+                c.close()
+
+    t = threading.Thread(target=poll)
+    t.start()
+    s = Server(tokamak, model, "--port", str(port))
+    s.wait_for(lambda: seen.get("/expert_load", [0])[-1] == 200, 20)
+    done.set()
+    t.join()
+    print("while loading:", {path: len([x for x in codes if x == 503]) for path, codes in seen.items()}, flush=True)
+    case("page and metrics are there from the first", set(seen["/"]) | set(seen["/metrics"]) == {200}, seen)
+    case("the rest waits for the model", all(set(seen[p]) <= {503, 200} and seen[p] == sorted(seen[p], reverse=True)
+                                              and seen[p][-1] == 200 for p in ("/health", "/v1/models", "/expert_load")), seen)
+    case("ends with 0", s.stop() == 0)
+
+
+def put_zone(root, zone, **files):
+    os.makedirs(os.path.join(root, zone), exist_ok=True)
+    for name, text in files.items():
+        with open(os.path.join(root, zone, name), "w", encoding="ascii") as f:
+            f.write(text + "\n")
+
+
+def energy(tokamak, model):
+    """Counters as Linux has them, in a folder of ours; a name that metrics have to escape; no page."""
+    with tempfile.TemporaryDirectory() as root:
+        put_zone(root, "intel-rapl:0", name="package-0", max_energy_range_uj="262143328850", energy_uj="262143000000")
+        put_zone(root, "intel-rapl:0:0", name="dram", max_energy_range_uj="65712999613", energy_uj="1")
+        put_zone(root, "intel-rapl:0:1", name="core", max_energy_range_uj="65712999613", energy_uj="1")
+        s = Server(tokamak, model, "--powercap-dir", root, "--no-web-page", "--served-model-name", 'a"b\\c\nd')
+        case("no page when it is turned off", s.get("/")[0] == 404 and s.get("/", headers={"If-None-Match": "*"})[0] == 404)
+        put_zone(root, "intel-rapl:0", energy_uj="49671150")  # it has wrapped
+        case("energy is counted", s.wait_for(lambda: abs(s.metric("energy_joules_total") - 50) < 1e-6, 10), s.metric("energy_joules_total"))
+        _, _, text = s.get("/metrics")
+        lines = text.decode().split("\n")
+        case("by domain and device", [line.split("{")[1].split("} ")[0].split("engine=", 1)[1] for line in lines if line.startswith("tokamak:power_watts")] ==
+             ['"0",domain="cpu",device="package-0"', '"0",domain="dram",device="package-0"'], [line for line in lines if "power" in line])
+        case("and is valid", s.metric("energy_valid") == 2, s.metric("energy_valid"))
+        case("a name is escaped", all(r'{model_name="a\"b\\c\nd",' in line for line in lines if line and line[0] != "#"), lines[:4])
+        put_zone(root, "intel-rapl:0:0", energy_uj="what")
+        case("what cannot be read any more is said", s.wait_for(lambda: s.metric("energy_valid") < 2, 10), s.metric("energy_valid"))
+        case("and the server goes on", s.post(CHAT, SHORT)[0] == 200)
+        case("ends with 0", s.stop() == 0)
 
 
 def draining(tokamak, model):
@@ -334,7 +398,9 @@ def main():
     parts = [("garbage", lambda: garbage(s)), ("bodies", lambda: bodies(s)), ("leaving", lambda: leaving(s)),
              ("slow_reader", lambda: slow_reader(s)), ("idle", lambda: idle(s, n)),
              ("stop", lambda: case("SIGTERM ends it with 0", s.stop() == 0)), ("keys", lambda: keys(tokamak, model)),
-             ("starting", lambda: starting(tokamak, model)), ("draining", lambda: draining(tokamak, model))]
+             ("starting", lambda: starting(tokamak, model)), ("loading", lambda: loading(tokamak, model)),
+             ("energy", lambda: energy(tokamak, model)),
+             ("draining", lambda: draining(tokamak, model))]
     for name, part in parts:
         began = time.monotonic()
         try:

@@ -1,29 +1,33 @@
 // SPDX-License-Identifier: MIT
 // Packed weights times activations (num/packed.h). A tile is P panels and T tokens, P or T being 1: one token
-// meets several panels, so that memory delivers several streams; many tokens meet one panel, which stays in
-// the caches over all of them. Integer sums of a group are exact; groups are added in order of k by fused
+// meets several panels, so that memory delivers several streams; more tokens meet one panel, which stays in
+// the caches over all of them and is unpacked in registers by each tile. Integer sums of a group are exact; groups are added in order of k by fused
 // multiply-add. So a value is the same bit for bit in every tile and on both levels.
 #include "kernels/kernels.h"
 #include "num/convert.h"
 
 #include <string.h>
 
-enum { TK_TMPL(PANEL_TOKS) = 8 }; // from so many tokens on it pays to unpack first
+enum {
+    TK_TMPL(STRETCH_TOKS) = 16
+}; // from so many tokens on it pays to unpack first, where that is dear
 
-// How far ahead of its use a panel's memory is asked for. Panels are short, so what comes after the end of one is
+// How many bytes, of all panels together, are asked for ahead of their use. Panels are short, so what comes after the end of one is
 // the beginning of the panel that will be met next: hardware cannot know, and would stop at the end of a page too.
-enum { TK_TMPL(AHEAD) = 1024 };
+enum { TK_TMPL(AHEAD) = 4096 };
 
 // Offsets from what is read now to what is asked for.
 typedef struct TK_TMPL(ahead) {
     int64_t unit, scale;
 } TK_TMPL(ahead);
 
-// At step i of n_step, each unit_bytes of units and scale_bytes of scales, the next panel being next_bytes on.
+// At step i of n_step, each unit_bytes of units and scale_bytes of scales of a panel, for a tile of P panels: the
+// next ones lie behind.
 TK_INLINE TK_TMPL(ahead) TK_TMPL(look_ahead)(int64_t i, int64_t n_step, int unit_bytes,
-                                             int scale_bytes, int64_t next_bytes)
+                                             int scale_bytes, size_t panel_bytes, const int P)
 {
-    int64_t n = TK_MAX(TK_TMPL(AHEAD) / unit_bytes, 1), back = n_step - n;
+    int64_t n = TK_MAX(TK_TMPL(AHEAD) / P / unit_bytes, 1), back = n_step - n;
+    int64_t next_bytes = P * (int64_t)panel_bytes;
     bool next = i >= back;
     return (TK_TMPL(ahead)){.unit = next ? next_bytes - back * unit_bytes : n * unit_bytes,
                             .scale = next ? next_bytes - back * scale_bytes : n * scale_bytes};
@@ -391,7 +395,8 @@ enum {
         for (int64_t i = 0; i < n_step; i++) {                                                     \
             TK_TMPL(ahead)                                                                         \
             ahead = TK_TMPL(look_ahead)(i, n_step, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form),  \
-                                        P * (int64_t)w->panel_bytes);                              \
+                                        w->panel_bytes, P);                                        \
+                                                                                                   \
             w16 pairs[TK_GROUP / 2];                                                               \
             const bool shared = P > 1 && GEMM_SHARED && TK_TMPL(SHARED_##form);                    \
             for (int j = 0; shared && j < TK_GROUP / 2; j++)                                       \
@@ -455,8 +460,19 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
 
 #include "kernels/tmpl/panel_tmpl.h"
 
-// gemm_<form>: step_cols columns are one step of few tokens; many meet stretches by the `way` of meeting.
-#define GEMM(form, step_cols, stretch_cols, way)                                                   \
+// gemm_<form>: a step is step_cols columns.
+#define GEMM(form, step_cols)                                                                      \
+    TILES(form)                                                                                    \
+    static TK_FN_GEMM(TK_TMPL(gemm_##form))                                                        \
+    {                                                                                              \
+        static const TK_TMPL(tile_fn) by_tok[] = LAST_TILES(form);                                 \
+        int64_t n_step = (w->n_in + (step_cols)-1) / (step_cols);                                  \
+        TK_TMPL(gemm)                                                                              \
+        (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));            \
+    }
+
+// Forms that cost much to unpack: many tokens meet stretches of stretch_cols by the `way` of meeting.
+#define GEMM_STRETCH(form, step_cols, stretch_cols, way)                                           \
     TILES(form)                                                                                    \
     static TK_FN_GEMM(TK_TMPL(gemm_##form))                                                        \
     {                                                                                              \
@@ -465,26 +481,27 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
             many = {TK_TMPL(unpack_##form), stretch_cols, TK_TMPL(meet_##way##_one),               \
                     TK_TMPL(meet_##way##_half), TK_TMPL(meet_##way##_full)};                       \
         int64_t n_step = (w->n_in + (step_cols)-1) / (step_cols);                                  \
-        if (n_tok < TK_TMPL(PANEL_TOKS)) TK_TMPL(gemm)                                             \
+        if (n_tok < TK_TMPL(STRETCH_TOKS)) TK_TMPL(gemm)                                           \
         (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));            \
         else TK_TMPL(panels)(w, panel0, n_panel, x, index, n_tok, y, ldy, &many);                  \
     }
 
-GEMM(q8, 32, TK_TMPL(STRETCH), g32)
-GEMM(q4, 32, TK_TMPL(STRETCH), g32)
-GEMM(q4m, 32, TK_TMPL(STRETCH), g32m)
-GEMM(q4k, 32, TK_TMPL(STRETCH), g32m)
-GEMM(q6k, 32, TK_TMPL(STRETCH), g16)
-GEMM(mx4, 32, TK_TMPL(STRETCH), g32)
-GEMM(nv4, 32, TK_TMPL(STRETCH), g16)
-GEMM(bf16, 2, TK_TMPL(STRETCH_F), floats)
-GEMM(fp8, 128, TK_TMPL(STRETCH_F), blocks)
+GEMM(q8, 32)
+GEMM(q4, 32)
+GEMM(q4m, 32)
+GEMM(q4k, 32)
+GEMM_STRETCH(q6k, 32, TK_TMPL(STRETCH), g16)
+GEMM(mx4, 32)
+GEMM_STRETCH(nv4, 32, TK_TMPL(STRETCH), g16)
+GEMM(bf16, 2)
+GEMM_STRETCH(fp8, 128, TK_TMPL(STRETCH_F), blocks)
 
 #undef TILE
 #undef TILES
 #undef LAST_TILES
 #undef WIDE_TILE
 #undef GEMM
+#undef GEMM_STRETCH
 
 static TK_FN_QUANTISE(TK_TMPL(quantise))
 {

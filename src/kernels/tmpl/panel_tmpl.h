@@ -14,38 +14,12 @@ typedef struct TK_TMPL(stretch) {
         float floats[TK_TMPL(STRETCH_F)][TK_PANEL_ROWS];
     };
     _Alignas(64) float scale[TK_TMPL(STRETCH) / 16][TK_PANEL_ROWS];
-    _Alignas(64) float min[TK_TMPL(STRETCH) / 32][TK_PANEL_ROWS];
 } TK_TMPL(stretch);
 
 TK_INLINE int16_t *TK_TMPL(put)(int16_t *to, w16 words)
 {
     w_store(to, words);
     return to + 2 * TK_PANEL_ROWS;
-}
-
-// Units of four bits, less an offset (as pairs of words).
-TK_INLINE int16_t *TK_TMPL(put4)(int16_t *to, const uint8_t *u, int n_unit, w16 offset)
-{
-    w16 low = w_set(0x000F000F);
-    for (int i = 0; i < n_unit; i++, u += TK_UNIT_BYTES) {
-        w16 q = w_load(u);
-        to = TK_TMPL(put)(to, w_sub(w_and(q, low), offset));
-        to = TK_TMPL(put)(to, w_sub(w_and(w_srl(q, 4), low), offset));
-        to = TK_TMPL(put)(to, w_sub(w_and(w_srl(q, 8), low), offset));
-        to = TK_TMPL(put)(to, w_sub(w_srl(q, 12), offset));
-    }
-    return to;
-}
-
-TK_INLINE int16_t *TK_TMPL(put8)(int16_t *to, const uint8_t *u, int n_unit)
-{
-    w16 byte = w_set(0x00FF00FF), offset = w_set(0x00800080);
-    for (int i = 0; i < n_unit; i++, u += TK_UNIT_BYTES) {
-        w16 q = w_load(u);
-        to = TK_TMPL(put)(to, w_sub(w_and(q, byte), offset));
-        to = TK_TMPL(put)(to, w_sub(w_srl(q, 8), offset));
-    }
-    return to;
 }
 
 TK_INLINE int16_t *TK_TMPL(put_e2m1)(int16_t *to, const uint8_t *u, int n_unit)
@@ -91,43 +65,6 @@ TK_INLINE __m128i TK_TMPL(at16)(const uint8_t *p)
     static void TK_TMPL(unpack_##name)(const tk_packed *w, const uint8_t *u, const uint8_t *s,     \
                                        int64_t k, int64_t n, TK_TMPL(stretch) * to)
 
-UNPACK(q8)
-{
-    (void)w;
-    TK_TMPL(put8)(to->words, u + k * 16, (int)(n / 4));
-    for (int64_t g = 0; g < n / 32; g++) v_store(to->scale[g], v_f16(s + k + g * 32));
-}
-
-UNPACK(q4)
-{
-    (void)w;
-    TK_TMPL(put4)(to->words, u + k * 8, (int)(n / 8), w_set(0x00080008));
-    for (int64_t g = 0; g < n / 32; g++) v_store(to->scale[g], v_f16(s + k + g * 32));
-}
-
-UNPACK(q4m)
-{
-    (void)w;
-    TK_TMPL(put4)(to->words, u + k * 8, (int)(n / 8), w_set(0));
-    for (int64_t g = 0; g < n / 32; g++) {
-        v_store(to->scale[g], v_f16(s + 2 * k + g * 64));
-        v_store(to->min[g], v_f16(s + 2 * k + g * 64 + 32));
-    }
-}
-
-UNPACK(q4k)
-{
-    (void)w;
-    TK_TMPL(put4)(to->words, u + k * 8, (int)(n / 8), w_set(0));
-    s += k / 256 * 320;
-    for (int64_t g = 0; g < n / 32; g++) {
-        const uint8_t *super = s + g / 8 * 320, *sm = super + 64 + g % 8 * 32;
-        v_store(to->scale[g], v_mul(v_f16(super), v_u8(TK_TMPL(at16)(sm))));
-        v_store(to->min[g],
-                v_mul(v_sub(v_zero(), v_f16(super + 32)), v_u8(TK_TMPL(at16)(sm + 16))));
-    }
-}
-
 UNPACK(q6k)
 {
     (void)w;
@@ -140,31 +77,12 @@ UNPACK(q6k)
     }
 }
 
-UNPACK(mx4)
-{
-    (void)w;
-    TK_TMPL(put_e2m1)(to->words, u + k * 8, (int)(n / 8));
-    for (int64_t g = 0; g < n / 32; g++) v_store(to->scale[g], v_e8m0_half(s + k / 2 + g * 16));
-}
-
 UNPACK(nv4)
 {
     v16 by = v_set(0.5f * w->scale_global);
     TK_TMPL(put_e2m1)(to->words, u + k * 8, (int)(n / 8));
     for (int64_t g = 0; g < n / 16; g++)
         v_store(to->scale[g], v_mul(v_e4m3(TK_TMPL(at16)(s + k + g * 16)), by));
-}
-
-UNPACK(bf16)
-{
-    (void)w;
-    (void)s;
-    u += k * 32;
-    for (int64_t i = 0; i < n; i += 2, u += TK_UNIT_BYTES) {
-        w16 q = w_load(u);
-        v_store(to->floats[i], w_as_f32(w_sll32(q, 16)));
-        v_store(to->floats[i + 1], w_as_f32(w_and(q, w_set((int32_t)0xFFFF0000))));
-    }
 }
 
 UNPACK(fp8)
@@ -187,20 +105,20 @@ UNPACK(fp8)
 }
 #undef UNPACK
 
-// T tokens meet a stretch of whole groups; y[t] is carried on.
-TK_INLINE void TK_TMPL(meet)(const TK_TMPL(stretch) * w, const int group, const bool has_min,
-                             const TK_TMPL(rows) * x, int64_t k0, int64_t n, v16 *sum, const int T)
+// T tokens meet a stretch of whole groups of sixteen; y[t] is carried on.
+TK_INLINE void TK_TMPL(meet)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x, int64_t k0,
+                             int64_t n, v16 *sum, const int T)
 {
+    enum { HALF = TK_GROUP / 2 };
     const int16_t *words = w->words;
-    for (int64_t k = 0; k < n; k += group) {
+    for (int64_t k = 0; k < n; k += HALF) {
         TK_TMPL(sums) acc;
         int64_t g = (k0 + k) / TK_GROUP;
         for (int t = 0; t < T; t++) TK_TMPL(begin)(&acc, t, 0, T);
 #pragma GCC unroll 4
-        for (int i = 0; i < group; i += 2, words += 2 * TK_PANEL_ROWS) TK_TMPL(dots)
+        for (int i = 0; i < HALF; i += 2, words += 2 * TK_PANEL_ROWS) TK_TMPL(dots)
         (&acc, i / 2, w_load(words), (TK_TMPL(cols)){.q = x->q, .k = k0 + k}, i, T);
-        TK_TMPL(add_group)(sum, &acc, v_load(w->scale[k / group]), x, g, T);
-        if (has_min) TK_TMPL(add_min)(sum, v_load(w->min[k / group]), x, g, T);
+        TK_TMPL(add_group)(sum, &acc, v_load(w->scale[k / HALF]), x, g, T);
     }
 }
 
@@ -228,26 +146,12 @@ typedef struct TK_TMPL(panel_way) {
         for (int t = 0; t < T; t++) v_store(y[t], sum[t]);                                         \
     }
 
-#define MEETS(name, fn, ...)                                                                       \
-    MEET(name##_one, 1, TK_TMPL(fn)(w, __VA_ARGS__ x, k0, n, sum, 1))                              \
-    MEET(name##_half, GEMM_TOKS / 2, TK_TMPL(fn)(w, __VA_ARGS__ x, k0, n, sum, GEMM_TOKS / 2))     \
-    MEET(name##_full, GEMM_TOKS, TK_TMPL(fn)(w, __VA_ARGS__ x, k0, n, sum, GEMM_TOKS))
+#define MEETS(name, fn)                                                                            \
+    MEET(name##_one, 1, TK_TMPL(fn)(w, x, k0, n, sum, 1))                                          \
+    MEET(name##_half, GEMM_TOKS / 2, TK_TMPL(fn)(w, x, k0, n, sum, GEMM_TOKS / 2))                 \
+    MEET(name##_full, GEMM_TOKS, TK_TMPL(fn)(w, x, k0, n, sum, GEMM_TOKS))
 
-#define COMMA ,
-MEETS(g32, meet, 32 COMMA false COMMA)
-MEETS(g32m, meet, 32 COMMA true COMMA)
-MEETS(g16, meet, 16 COMMA false COMMA)
-
-// Floats: one column at a time.
-TK_INLINE void TK_TMPL(meet_floats)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x, int64_t k0,
-                                    int64_t n, v16 *sum, const int T)
-{
-#pragma GCC unroll 2
-    for (int64_t k = 0; k < n; k++) {
-        v16 column = v_load(w->floats[k]);
-        for (int t = 0; t < T; t++) sum[t] = v_fma(column, v_set(x->f[t][k0 + k]), sum[t]);
-    }
-}
+MEETS(g16, meet)
 
 // Even and odd columns of a block of 128 are summed apart, as gemm_tmpl.h has them in neighbouring lanes.
 TK_INLINE void TK_TMPL(meet_blocks)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x, int64_t k0,
@@ -270,11 +174,9 @@ TK_INLINE void TK_TMPL(meet_blocks)(const TK_TMPL(stretch) * w, const TK_TMPL(ro
     }
 }
 
-MEETS(floats, meet_floats, )
-MEETS(blocks, meet_blocks, )
+MEETS(blocks, meet_blocks)
 #undef MEETS
 #undef MEET
-#undef COMMA
 
 // n_tok tokens from tok on meet the unpacked stretch.
 static void TK_TMPL(meet_all)(const TK_TMPL(panel_way) * way, const TK_TMPL(stretch) * unpacked,

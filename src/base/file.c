@@ -11,17 +11,15 @@
 #include <unistd.h>
 
 // O_NONBLOCK: opening a pipe nobody writes to must not hang before fstat can refuse it.
-static tk_status open_regular(const char *path, int *fd_out, size_t *len, tk_err *err)
+static tk_status open_regular(const char *path, int *fd_out, struct stat *sb, tk_err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return tk_fail(err, TK_IO, "cannot open \"%s\": %s", path, strerror(errno));
-    struct stat sb;
-    if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
+    if (fstat(fd, sb) != 0 || !S_ISREG(sb->st_mode)) {
         close(fd);
         return tk_fail(err, TK_IO, "\"%s\" is not a regular file", path);
     }
     *fd_out = fd;
-    *len = (size_t)sb.st_size;
     return TK_OK;
 }
 
@@ -29,16 +27,19 @@ tk_status tk_file_map_open(const char *path, tk_file_map *out, tk_err *err)
 {
     *out = (tk_file_map){0};
     int fd;
-    size_t len;
-    tk_status st = open_regular(path, &fd, &len, err);
+    struct stat sb;
+    tk_status st = open_regular(path, &fd, &sb, err);
     if (st != TK_OK) return st;
+    size_t len = (size_t)sb.st_size;
+    out->mtime_ns = (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec;
     if (len > 0) {
         void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
         if (p == MAP_FAILED)
             st = tk_fail(err, TK_IO, "cannot map \"%s\" (%zu bytes): %s", path, len,
                          strerror(errno));
         else
-            *out = (tk_file_map){.data = p, .len = len};
+            out->data = p;
+        out->len = out->data ? len : 0;
     }
     close(fd);
     return st;
@@ -66,10 +67,11 @@ tk_status tk_file_read(const char *path, size_t max_bytes, char **out, size_t *l
 {
     *out = NULL;
     int fd = -1;
-    size_t len = 0;
+    struct stat sb;
     char *text = NULL;
-    tk_status st = open_regular(path, &fd, &len, err);
+    tk_status st = open_regular(path, &fd, &sb, err);
     if (st != TK_OK) return st;
+    size_t len = (size_t)sb.st_size;
     if (len > max_bytes) {
         st = tk_fail(err, TK_BAD_INPUT, "\"%s\" has %zu bytes, at most %zu are read", path, len,
                      max_bytes);

@@ -14,6 +14,7 @@
 typedef struct tk_file_map {
     const uint8_t *data; // NULL when the file is empty
     size_t len;
+    int64_t mtime_ns; // when it was last changed
 } tk_file_map;
 
 // TK_IO when it cannot be opened or is no regular file. The path is kept by nobody.

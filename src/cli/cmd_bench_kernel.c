@@ -19,7 +19,7 @@
 
 typedef struct options {
     tk_cmd_common common;
-    const char *compute, *output, *kv_dtype;
+    const char *compute, *output, *kv_dtype, *repack_cache;
     tk_opt_list model, n_prompt, n_gen, pg, n_depth, n_batch, n_ubatch, threads, parallel;
     int64_t reps, seed;
     bool no_roof, no_repack, no_warmup;
@@ -88,6 +88,11 @@ static const tk_opt table[] = {
      .type = TK_OPT_FLAG,
      .help = "No untimed pass before the timed ones.",
      .offset = offsetof(options, no_warmup)},
+    {.name = "repack-cache",
+     .type = TK_OPT_STR,
+     .arg = "DIR",
+     .help = TK_MODEL_OPTS_CACHE_HELP,
+     .offset = offsetof(options, repack_cache)},
     {.name = "kv-cache-dtype",
      .aliases = "ctk",
      .type = TK_OPT_CHOICE,
@@ -293,7 +298,8 @@ static tk_status prepare(job *j, const char *const *positional, int n_positional
     list_tests(j);
     if (j->n_test == 0)
         return tk_fail(err, TK_USAGE, "there is nothing to measure: -p and -n are 0");
-    tk_model_opts mo = {.compute = o->compute, .kv_dtype = o->kv_dtype};
+    tk_model_opts mo = {
+        .compute = o->compute, .kv_dtype = o->kv_dtype, .repack_cache = o->repack_cache};
     TK_TRY(tk_model_opts_apply(&mo, &j->engine, err));
     j->engine.repack = !o->no_repack;
     static const char *const formats[] = {"md", "csv", "json", "jsonl"};

@@ -18,7 +18,8 @@ tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_er
     out->mla_expand_from = o->deterministic ? -1 : 0;
     out->exact = o->deterministic;
     out->reference = o->compute && strcmp(o->compute, "ref") == 0;
-    out->repack = o->repack;
+    out->repack = o->repack || o->repack_cache;
+    out->repack_cache = o->repack_cache;
     out->kv_dtype = tk_model_opts_kv(o->kv_dtype);
     return tk_kernels_allowed(&out->isa, err);
 }

@@ -11,12 +11,18 @@ typedef struct tk_model_opts {
     int64_t ctx;     // 0 = automatic
     const char *compute, *kv_dtype;
     bool repack;
+    const char *repack_cache;
     bool deterministic;
 } tk_model_opts;
 
 #define TK_MODEL_OPTS_KV "auto f32 bf16 bfloat16 fp8 fp8_e4m3"
 #define TK_MODEL_OPTS_KV_HELP                                                                      \
     "Type of the KV cache: auto (bf16, default), bf16, fp8 (E4M3, a scale for 128 values), f32."
+
+#define TK_MODEL_OPTS_CACHE_HELP                                                                   \
+    "Pack the weights, and keep them in this folder, so that the next start reads them in place "  \
+    "of "                                                                                          \
+    "packing."
 
 #define TK_MODEL_OPTS(options_type)                                                                \
     {.name = "threads",                                                                            \
@@ -40,6 +46,11 @@ typedef struct tk_model_opts {
          .help = "Pack the weights for this processor: faster, for a copy in memory in place of "  \
                  "the mapped file.",                                                               \
          .offset = offsetof(options_type, model.repack)},                                          \
+        {.name = "repack-cache",                                                                   \
+         .type = TK_OPT_STR,                                                                       \
+         .arg = "DIR",                                                                             \
+         .help = TK_MODEL_OPTS_CACHE_HELP,                                                         \
+         .offset = offsetof(options_type, model.repack_cache)},                                    \
         {.name = "deterministic",                                                                  \
          .type = TK_OPT_FLAG,                                                                      \
          .help = "Leave out what rounds otherwise for many tokens at once: an answer depends "     \

@@ -104,6 +104,8 @@ tk_status tk_engine_load(tk_engine *e, int32_t n_ctx, tk_err *err)
     o.n_kv_tok = n_ctx;
     o.repack = e->opts.repack && !e->opts.reference;
     o.exact = e->opts.exact;
+    o.repack_cache = e->opts.repack_cache;
+    o.files_id = tk_ckpt_files_id(e->ckpt);
     o.mla_expand_from = e->opts.mla_expand_from;
     tk_exec_plan plan;
     tk_exec_plan_make(e->program, &o, &plan);

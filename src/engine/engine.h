@@ -16,13 +16,14 @@
 typedef struct tk_engine tk_engine;
 
 typedef struct tk_engine_opts {
-    int n_thread;        // 0 = all processors
-    tk_isa isa;          // highest instruction set
-    bool reference;      // --compute ref: reference kernels
-    int kv_dtype;        // tk_kv_dtype; -1 = BF16, float32 with the reference kernels
-    int32_t n_ctx;       // tokens of cache; 0 = the model's own limit, at most 4096
-    bool repack, exact;  // see tk_exec_opts; not with reference
-    int mla_expand_from; // see tk_exec_opts
+    int n_thread;             // 0 = all processors
+    tk_isa isa;               // highest instruction set
+    bool reference;           // --compute ref: reference kernels
+    int kv_dtype;             // tk_kv_dtype; -1 = BF16, float32 with the reference kernels
+    int32_t n_ctx;            // tokens of cache; 0 = the model's own limit, at most 4096
+    bool repack, exact;       // see tk_exec_opts; not with reference
+    const char *repack_cache; // see tk_exec_opts; borrowed until tk_engine_load has returned
+    int mla_expand_from;      // see tk_exec_opts
 } tk_engine_opts;
 
 tk_engine_opts tk_engine_opts_default(void);

@@ -29,6 +29,8 @@ typedef struct tk_exec_opts {
     int32_t
         n_step_tok; // most tokens of one step; 0 = as many as fit in the workspace bound, at most 256
     bool repack;    // pack weights for the kernels: a copy in memory in place of mapped pages
+    const char *repack_cache; // folder that keeps packed weights for the next start; NULL = none
+    uint64_t files_id;        // of the weights' files (tk_ckpt_files_id), for their key there
     bool exact; // leave out kernels that give a token other bits when many are in the step with it
     int mla_expand_from; // tokens of one sequence in a step from which MLA is expanded; 0 = 32, -1 = never
 } tk_exec_opts;

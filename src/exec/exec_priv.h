@@ -122,6 +122,12 @@ void exec_rows_times(const tk_exec *x, const tk_matrix *w, int64_t row0, int n_r
 // Shapes of what is worth packing ([n_weight], zeroed before); returns its bytes, *stored_bytes those it replaces.
 uint64_t exec_packed_shapes(const tk_program *p, tk_packed *shape, uint64_t *stored_bytes);
 tk_status exec_pack(tk_exec *x, tk_err *err);
+// Packed weights kept in files (packed_cache.c). Load: false when there are none, or they are damaged; the memory
+// is then of any content. Save tells the log when it cannot.
+bool exec_packed_load(tk_exec *x);
+void exec_packed_save(const tk_exec *x);
+// Of every weight's name, type and shape, and a sample of their bytes.
+void exec_weights_id(const tk_program *p, uint64_t id[2]);
 // out[t][0..n_out) = W in[tok + t] (+ bias), for t < n.
 void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view in, int tok, int n,
                        float *out, int64_t ld_out);

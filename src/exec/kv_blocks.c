@@ -53,12 +53,14 @@ static void add_double(XXH3_state_t *h, double v)
     XXH3_128bits_update(h, &v, sizeof v);
 }
 
-// All names and shapes; the bytes of one row of some 512 weights, spread over the model. Reading all of a
-// 600 GB checkpoint would take longer than any prefill it saves.
-static void add_weights(XXH3_state_t *h, const tk_program *p)
+// Reading all of a 600 GB checkpoint would take longer than any prefill or packing it saves: the bytes of one row
+// of some 512 weights, spread over the model.
+void exec_weights_id(const tk_program *p, uint64_t id[2])
 {
     enum { N_SAMPLE = 512, SAMPLE_BYTES = 4096 };
     int every = p->n_weight / N_SAMPLE + 1;
+    XXH3_state_t *h = XXH3_createState();
+    XXH3_128bits_reset(h);
     for (int i = 0; i < p->n_weight; i++) {
         const tk_matrix *m = &p->weights[i].m;
         XXH3_128bits_update(h, p->weights[i].name, strlen(p->weights[i].name));
@@ -71,6 +73,10 @@ static void add_weights(XXH3_state_t *h, const tk_program *p)
         add_double(h, (double)m->scale_global);
         if (m->scale) add_double(h, (double)tk_matrix_scale(m, 0, 0));
     }
+    XXH128_hash_t d = XXH3_128bits_digest(h);
+    id[0] = d.low64;
+    id[1] = d.high64;
+    XXH3_freeState(h);
 }
 
 void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2])
@@ -93,7 +99,8 @@ void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2])
     add_double(h, (double)c->moe.routed_scale);
     add_double(h, (double)x->rope_factor);
     XXH3_128bits_update(h, x->inv_freq, (size_t)c->rope.n_dim / 2 * sizeof *x->inv_freq);
-    add_weights(h, x->p);
+    exec_weights_id(x->p, id);
+    XXH3_128bits_update(h, id, 2 * sizeof *id);
     XXH128_hash_t d = XXH3_128bits_digest(h);
     id[0] = d.low64;
     id[1] = d.high64;

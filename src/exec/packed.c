@@ -87,17 +87,23 @@ tk_status exec_pack(tk_exec *x, tk_err *err)
     tk_status st = tk_mem_map(x->packed_bytes, "packed weights", (void **)&x->packed_data, err);
     if (st != TK_OK) return st;
     for (int i = 0; i < p->n_weight; i++) {
+        x->packed[i].data = x->packed_data + done;
+        done += tk_packed_bytes(&x->packed[i]);
+    }
+    if (x->opts.repack_cache && exec_packed_load(x)) return TK_OK;
+    done = 0;
+    for (int i = 0; i < p->n_weight; i++) {
         tk_packed *to = &x->packed[i];
         if (to->kind == TK_PACK_NONE) continue;
         const tk_matrix *m = &p->weights[i].m;
         pack_job j = {.w = m, .to = to, .data = x->packed_data + done};
         int64_t n_panel = tk_packed_panels(to);
         tk_pool_run(x->pool, (int)((n_panel + PACK_PANELS - 1) / PACK_PANELS), pack_item, &j);
-        to->data = j.data;
         tk_mem_drop(m->data, (size_t)m->n_out * m->row_bytes);
         done += tk_packed_bytes(to);
         say_progress(done, x->packed_bytes, start, &said);
     }
+    if (x->opts.repack_cache) exec_packed_save(x);
     return TK_OK;
 }
 

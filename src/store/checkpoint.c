@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 // Names and metadata: bounded by the files' own size, which is mapped, not copied.
 static const size_t arena_limit = (size_t)1 << 30;
@@ -186,6 +188,16 @@ uint64_t tk_ckpt_file_bytes(const tk_ckpt *c)
     uint64_t n = 0;
     for (size_t i = 0; i < c->n_file; i++) n += c->files[i].map.len;
     return n;
+}
+
+uint64_t tk_ckpt_files_id(const tk_ckpt *c)
+{
+    uint64_t id = c->n_file;
+    for (size_t i = 0; i < c->n_file; i++) {
+        const uint64_t of[] = {id, c->files[i].map.len, (uint64_t)c->files[i].map.mtime_ns};
+        id = XXH3_64bits(of, sizeof of);
+    }
+    return id;
 }
 
 const json_t *tk_ckpt_config(const tk_ckpt *c)

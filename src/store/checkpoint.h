@@ -38,6 +38,8 @@ size_t tk_ckpt_tensor_count(const tk_ckpt *c);
 const tk_tensor *tk_ckpt_tensor(const tk_ckpt *c, size_t i);
 const tk_tensor *tk_ckpt_find(const tk_ckpt *c, const char *name); // NULL when absent
 uint64_t tk_ckpt_file_bytes(const tk_ckpt *c);                     // of all weight files
+// Of the weight files' lengths and times of change: another number when one was written again.
+uint64_t tk_ckpt_files_id(const tk_ckpt *c);
 
 // HF: config.json as it is (NULL when the folder has none). GGUF: NULL, its metadata is reached through
 // store/gguf.h. Borrowed.

@@ -3,6 +3,23 @@
 # run, chat, tokenize, detokenize, template on the demo model.
 demo=$root/models/demo
 expect "run answers a question" 0 '^911$' 'first token [0-9.]+ s, prompt [0-9]+ tokens' -- run "$demo" -p 'What is 109 + 802?'
+cache=$work/packed
+answer() { expect "$1" 0 '^911$' "$2" -- run "$demo" -p 'What is 109 + 802?' --repack-cache "$cache"; }
+damage() { printf '%b' "$2" | dd of="$(echo "$cache"/*.tkpack)" bs=1 seek="$1" conv=notrunc 2>/dev/null; }
+answer "packed weights are kept" 'packed weights: 11 MiB kept in'
+answer "and read at the next start" 'packed weights: 11 MiB read from'
+for at in 1 9 25 41 49 100 5000000; do
+    damage "$at" 'x'
+    answer "a damaged byte $at of packed weights is noticed" 'is damaged: packing again'
+    answer "and the file was mended" 'MiB read from'
+done
+truncate -s 5000000 "$cache"/*.tkpack
+answer "packed weights that end early are noticed" 'is damaged: packing again'
+rm "$cache"/*.tkpack
+mkfifo "$cache/pipe" && mv "$cache/pipe" "$cache/x.tkpack"
+answer "other files in the folder are left alone" 'MiB kept in'
+rm -r "$cache" && : >"$cache"
+answer "a folder that cannot be made costs the file only" 'packed weights are not kept: .*Not a directory'
 expect "run takes an FP8 cache" 0 '^911$' 'KV cache of [0-9]+ tokens' -- run "$demo" -p 'What is 109 + 802?' --kv-cache-dtype fp8
 expect "inspect counts an FP8 cache" 0 'KV cache: 840 bytes per token = 5 layers x .128 latent . 32 rope key. x 1 byte, . 8 a row' '' -- inspect "$demo" --kv-cache-dtype fp8
 expect "an unknown type of cache is wrong usage" 2 '' 'fp8_e4m3' -- run "$demo" -p x --kv-cache-dtype int3

@@ -4,6 +4,7 @@
 #include "base/compiler.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdbool.h>
 
 enum { COST_PROMPT = 1, COST_OUT = 2 };
@@ -129,6 +130,7 @@ static bool goes_before(const fair_key *a, const fair_key *b, uint64_t now_ns)
 
 void *tk_fair_pick(tk_fair *f, uint64_t now_ns)
 {
+    assert(f->n_offered == 0 || f->keys);
     fair_key *best = NULL;
     for (int32_t i = 0; i < f->n_offered; i++) {
         fair_key *k = &f->keys[f->offered[i]];

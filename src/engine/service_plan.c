@@ -174,7 +174,8 @@ static bool is_late(const tk_service *s, const svc_job *j, uint64_t now_ns)
 {
     if (s->opts.ttft_target_s <= 0 || j->first_ns) return false;
     int32_t left = svc_pending(j), per_step = TK_MAX(1, s->max_step_tok - s->n_planned_decode);
-    double need = (left + per_step - 1) / per_step * tk_step_time_guess(&s->time, s->max_step_tok);
+    int32_t n_step = (left + per_step - 1) / per_step;
+    double need = n_step * tk_step_time_guess(&s->time, s->max_step_tok);
     return (double)(now_ns - j->submit_ns) * 1e-9 + need > s->opts.ttft_target_s;
 }
 

@@ -6,6 +6,7 @@
 #include "server/grammar_cache.h"
 #include "server/server_priv.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,7 @@ static tk_status read_message(tk_call *c, const json_t *in, const char *where, b
         st = tk_api_fail(&c->error, 400, where,
                          "%s.role must be system, developer, user, assistant or tool", where);
     if (st != TK_OK) return st;
+    assert(f.role);
     bool assistant = strcmp(f.role, "assistant") == 0, tool = strcmp(f.role, "tool") == 0;
     if (f.content == NULL && !(assistant && (f.tool_calls || f.refusal)))
         return tk_api_fail(&c->error, 400, where, "%s.content is not there", where);

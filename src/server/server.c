@@ -423,6 +423,7 @@ static tk_status open_socket(tk_server *s, const struct addrinfo *a, tk_err *err
         getsockname(s->listen_fd, (struct sockaddr *)&bound, &len) != 0)
         return tk_fail(err, TK_FAILED, "cannot listen on %s port %d: %s", o->host, o->port,
                        strerror(errno));
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): getsockname has filled it in
     s->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
                                                 : ((struct sockaddr_in *)&bound)->sin_port);
     return TK_OK;

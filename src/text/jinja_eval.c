@@ -2,6 +2,7 @@
 // Expressions. Recursion follows the syntax tree and macro calls; jj_enter bounds it.
 #include "text/jinja_int.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -284,6 +285,7 @@ static bool add_kw(jj *it, jj_args *a, const jj_str *name, jj_val v)
                      (int)TK_MIN(name->len, 100), name->p);
             return false;
         }
+    assert(a->kw); // made with room for every keyword of the call
     a->kw[a->n_kw++] = (jj_kw){.name = name, .val = v};
     return true;
 }

@@ -3,6 +3,7 @@
 // (JJ_ITER): an error in an item that nobody takes is none.
 #include "text/jinja_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 static bool given(jj_val v)
@@ -114,6 +115,7 @@ static jj_val sort_key(jj *it, jj_val item, jj_val attr, bool case_sensitive)
 // Stable merge sort of vals by keys; both are permuted.
 bool jj_sort(jj *it, jj_val *keys, jj_val *vals, size_t n, bool reverse)
 {
+    assert(n == 0 || (keys && vals));
     jj_val *k2 = jj_alloc(it, n + 1, sizeof *k2), *v2 = jj_alloc(it, n + 1, sizeof *v2);
     if (!k2 || !v2) return false;
     for (size_t w = 1; w < n; w *= 2) {
@@ -153,7 +155,7 @@ static jj_val f_sort(jj *it, jj_val self, const jj_args *a)
     jj_val *keys = l ? jj_alloc(it, l->n + 1, sizeof *keys) : NULL;
     for (size_t i = 0; keys && i < l->n && it->st == TK_OK; i++)
         keys[i] = sort_key(it, l->v[i], attr, sensitive);
-    if (it->st != TK_OK || !jj_sort(it, keys, l->v, l->n, reverse)) return jj_none();
+    if (it->st != TK_OK || !keys || !l || !jj_sort(it, keys, l->v, l->n, reverse)) return jj_none();
     return jj_wrap_list(JJ_LIST, l);
 }
 
@@ -176,7 +178,7 @@ static jj_val f_dictsort(jj *it, jj_val self, const jj_args *a)
         keys[i] = fold(it, by_value ? e->val : e->key, sensitive);
         jj_list_add(it, l, jj_pair(it, e->key, e->val));
     }
-    if (it->st != TK_OK || !jj_sort(it, keys, l->v, n, reverse)) return jj_none();
+    if (it->st != TK_OK || !keys || !l || !jj_sort(it, keys, l->v, n, reverse)) return jj_none();
     return jj_wrap_list(JJ_LIST, l);
 }
 
@@ -244,7 +246,7 @@ static jj_val f_groupby(jj *it, jj_val self, const jj_args *a)
     jj_val *keys = l ? jj_alloc(it, l->n + 1, sizeof *keys) : NULL;
     for (size_t i = 0; keys && i < l->n && it->st == TK_OK; i++)
         keys[i] = fold(it, jj_get_path(it, l->v[i], attr, dflt), sensitive);
-    if (it->st != TK_OK || !jj_sort(it, keys, l->v, l->n, false)) return jj_none();
+    if (it->st != TK_OK || !keys || !l || !jj_sort(it, keys, l->v, l->n, false)) return jj_none();
     for (size_t i = 0; i < l->n && it->st == TK_OK; i++) {
         if (i == 0 || !jj_equal(it, keys[i - 1], keys[i])) {
             group = jj_list_new(it, 4);
@@ -472,7 +474,7 @@ static bool start_batch(jj *it, jj_list *out)
         }
         jj_list_add(it, row, item);
     }
-    if (it->st != TK_OK || row->n == 0) return it->st == TK_OK;
+    if (it->st != TK_OK || !row || row->n == 0) return it->st == TK_OK;
     if (given(fill) && fill.kind != JJ_NONE) {
         int64_t n = jj_as_int(it, count, "batch");
         while ((int64_t)row->n < n && jj_step(it, 1) && jj_list_add(it, row, fill)) {

@@ -144,7 +144,7 @@ static void put_string(pretty *x, jj_str *s, int64_t indent, int64_t allowance, 
     int64_t width = COLUMNS - indent;
     for (size_t i = 0; lines && out && i < lines->n; i++)
         cut_line(x->it, out, lines->v[i].u.s, width, i + 1 == lines->n ? width - allowance : width);
-    if (x->it->st != TK_OK) return;
+    if (x->it->st != TK_OK || !out) return;
     bool parens = level == 1 && out->n > 1;
     if (parens) tk_buf_add_char(x->b, '(');
     for (size_t i = 0; i < out->n; i++) {

@@ -24,7 +24,7 @@ typedef struct tok_info {
 } tok_info;
 
 typedef struct moe_item {
-    int32_t expert, row0;
+    int32_t expert, row0, n_row;
 } moe_item;
 
 // Activations as weights want them, see tk_act: rows of n_group groups.

@@ -129,16 +129,24 @@ typedef struct expert_job {
     tk_pack down;         // form of the down projection
 } expert_job;
 
-enum { EXPERT_ROWS = 64 }; // whole panels and whole groups of activations
+enum {
+    EXPERT_ROWS = 64,  // whole panels and whole groups of activations
+    EXPERT_MOST = 512, // rows of an item: memory is read best in long runs
+    EXPERT_ITEMS = 8   // items a thread, about
+};
 
-// Work list: every expert that has tokens, EXPERT_ROWS rows of its n_out at a time.
+// Work list: every expert that has tokens, a multiple of EXPERT_ROWS rows of its n_out at a time.
 static int list_items(tk_exec *x, int n_out)
 {
-    int n = 0;
-    for (int e = 0; e < x->p->cfg.moe.n_expert; e++) {
+    int n = 0, busy = 0, n_expert = x->p->cfg.moe.n_expert;
+    for (int e = 0; e < n_expert; e++) busy += x->expert_first[e] < x->expert_first[e + 1];
+    int each = busy * n_out / (EXPERT_ITEMS * tk_pool_threads(x->pool)) / EXPERT_ROWS * EXPERT_ROWS;
+    each = TK_MAX(EXPERT_ROWS, TK_MIN(each, EXPERT_MOST));
+    for (int e = 0; e < n_expert; e++) {
         if (x->expert_first[e] == x->expert_first[e + 1]) continue;
-        for (int r = 0; r < n_out; r += EXPERT_ROWS)
-            x->moe_items[n++] = (moe_item){.expert = e, .row0 = r};
+        for (int r = 0; r < n_out; r += each)
+            x->moe_items[n++] =
+                (moe_item){.expert = e, .row0 = r, .n_row = TK_MIN(each, n_out - r)};
     }
     return n;
 }
@@ -192,7 +200,7 @@ static void gate_up_item(void *ctx, int i_item, int i_thread)
     int d = x->p->cfg.moe.d_expert;
     moe_item it = x->moe_items[i_item];
     int first = x->expert_first[it.expert], n = x->expert_first[it.expert + 1] - first;
-    int n_row = TK_MIN(EXPERT_ROWS, d - it.row0);
+    int n_row = it.n_row;
     if (x->packed[j->op->w].kind != TK_PACK_NONE) {
         gate_up_packed(j, it, first, n, n_row);
         return;
@@ -238,7 +246,7 @@ static void down_item(void *ctx, int i_item, int i_thread)
     int d = x->p->cfg.moe.d_expert, d_model = x->p->cfg.d_model;
     moe_item it = x->moe_items[i_item];
     int first = x->expert_first[it.expert], n = x->expert_first[it.expert + 1] - first;
-    int n_row = TK_MIN(EXPERT_ROWS, d_model - it.row0);
+    int n_row = it.n_row;
     const tk_packed *w = &x->packed[j->op->w3 + it.expert];
     if (w->kind != TK_PACK_NONE) {
         down_packed(j, w, it.row0, n_row, first, n);

@@ -46,7 +46,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
 #define TK_FROM_NCCL "NCCL 2.29 tables of aiconfigurator, note section 1.4, 2026-08"
 #define TK_FROM_DEEPEP "DeepEP README, note section 1.4, 2025-05"
 #define TK_FROM_GUESS "weak guess, no published figure, 2026-11"
-#define TK_FROM_MTP "MTP depth curve, note finding 7, 2025-05"
+#define TK_FROM_MTP "MTP depth curve, note finding 7, less what verifying costs, 2025-05"
 #define TK_FROM_TRAIN "MLPerf Training MFU, note section 1.4, 2025-11"
 #define TK_FROM_POWER "ML.ENERGY power fit, note section 5.3, 2026-02"
 
@@ -94,7 +94,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(TREND, "fixed_time_trend", "per year", SERVE, 0, .15, .06, TK_FROM_GUESS)                    \
     X(GRAPH_OFF, "no_cuda_graphs", "x fixed time", SERVE, 1, 3.0, .40, TK_FROM_GUESS)              \
     X(SOFT_FP8, "software_fp8", "x em", SERVE, 1, .75, .30, TK_FROM_GUESS)                         \
-    X(MTP_DRAFT, "mtp_draft", "of a step per draft", SERVE, 1, .058, .08, TK_FROM_MTP)             \
+    X(MTP_DRAFT, "mtp_draft", "of a step per draft", SERVE, 1, .045, .20, TK_FROM_MTP)             \
     X(MTP_UNKNOWN_TRTLLM, "mtp_unstated_trtllm", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)      \
     X(MTP_UNKNOWN_SGLANG, "mtp_unstated_sglang", "x step", SERVE, 1, .85, .25, TK_FROM_GUESS)      \
     X(MTP_POOLS_TRTLLM, "mtp_unstated_trtllm_pools", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)  \

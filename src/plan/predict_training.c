@@ -5,6 +5,7 @@
 #include "plan/train.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static tk_train_prec precision(const char *word, const tk_hw *hw)
@@ -100,6 +101,17 @@ static tk_status metric(const tk_ask *a, const tk_train_in *in, const tk_train_o
     return TK_OK;
 }
 
+void tk_predict_training_trait(const tk_ask *a, tk_trait *out)
+{
+    const tk_point *r = a->row;
+    bool lora = strstr(r->f[TK_COL_MODEL], "LoRA") || strstr(r->f[TK_COL_FRAMEWORK], "LoRA");
+    char name[72];
+    snprintf(name, sizeof name, "%.50s%s", a->out->model->name, lora ? " lora" : "");
+    tk_trait_set(out, TK_STAGE_TRAIN, r->f[TK_COL_FRAMEWORK], a->out->hw, name,
+                 r->f[TK_COL_PRECISION], false);
+    out->at[0] = log2(fmax(r->n_accel, 1));
+}
+
 tk_status tk_predict_training(const tk_ask *a, tk_err *err)
 {
     const tk_point *r = a->row;
@@ -130,14 +142,12 @@ tk_status tk_predict_training(const tk_ask *a, tk_err *err)
     if (in.at.fsdp) in.at.tp = in.at.pp = 1;
     tk_train_out o;
     TK_TRY(tk_train_step(&in, &o, err));
-    if (a->p->fx && a->p->fx->n > 0) {
-        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
-        tk_predict_keys(r, a->out, key);
-        double scale = tk_effects_scale(a->p->fx, key);
-        o.tok_per_s_accel /= scale;
-        o.step_s *= scale;
-        o.mfu /= scale;
-    }
+    tk_trait t;
+    tk_predict_training_trait(a, &t);
+    double scale = tk_effects_scale(a->p->fx, &t);
+    o.tok_per_s_accel /= scale;
+    o.step_s *= scale;
+    o.mfu /= scale;
     TK_TRY(metric(a, &in, &o, err));
 done:
     return st;

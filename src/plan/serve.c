@@ -150,3 +150,18 @@ tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
     first_token(in, &s, o);
     return TK_OK;
 }
+
+void tk_serve_trait(const tk_serve_in *in, tk_stage stage, double at[3])
+{
+    tk_memory m;
+    tk_cost_memory(&in->decode, reserved(in), &m);
+    double batch = fmax(m.kv_tokens / fmax(reserved(in), 1), 1);
+    if (in->max_batch > 0) batch = fmin(batch, in->max_batch);
+    if (in->users > 0)
+        batch = stage == TK_STAGE_TTFT ? in->users / in->n_decode
+                                       : fmin(batch, in->users / in->n_decode);
+    at[0] = log2(fmax(batch, 1));
+    double ranks = tk_layout_ranks(&in->decode.at);
+    at[1] = log2(fmax(stage == TK_STAGE_TTFT ? in->isl : in->isl + in->osl / 2, 1));
+    at[2] = log2(fmax(stage == TK_STAGE_TTFT ? in->osl : ranks, 1));
+}

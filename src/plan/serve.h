@@ -42,4 +42,7 @@ typedef struct tk_serve_out {
 // TK_NOMEM when the weights do not fit or not one sequence does.
 tk_status tk_serve(const tk_serve_in *in, tk_serve_out *out, tk_err *err);
 
+// Where a case lies, in octaves, for plan/effects.h: sequences, tokens, ranks of a replica.
+void tk_serve_trait(const tk_serve_in *in, tk_stage stage, double at[3]);
+
 #endif

@@ -257,6 +257,36 @@ static void a_closed_loop_obeys_little_and_its_limits(void **state)
     assert_non_null(strstr(err.msg, "GB of weights"));
 }
 
+// Kriging gives a measured case most of its residual, one like it less, a strange one nothing.
+static void effects_fade_with_distance(void **state)
+{
+    (void)state;
+    const tk_hw *hw, *other;
+    assert_int_equal(tk_catalog_hw(catalog, "b200", &hw, NULL), TK_OK);
+    assert_int_equal(tk_catalog_hw(catalog, "a100", &other, NULL), TK_OK);
+    tk_trait seen, t;
+    tk_trait_set(&seen, TK_STAGE_SERVE, "vllm", hw, "m", "fp8", false);
+    tk_effects *fx = tk_alloc(sizeof *fx);
+    *fx = (tk_effects){.trait = &seen, .n = 1};
+    fx->weight[0] = 0.3 / tk_trait_covariance(&seen, &seen);
+    near(log(tk_effects_scale(fx, &seen)), 0.3, 1e-9);
+    near(tk_effects_nearest(fx, &seen), 1, 1e-9);
+    t = seen;
+    t.at[0] += 2;
+    double far = log(tk_effects_scale(fx, &t));
+    assert_true(far > 0.05 && far < 0.3);
+    tk_effects_field field;
+    tk_effects_aim(fx, &seen, &field);
+    near(tk_effects_at(&field, t.at), tk_effects_scale(fx, &t), 1e-12);
+    tk_trait_set(&t, TK_STAGE_SERVE, "sglang", other, "n", "fp8", false);
+    t.at[0] = 30;
+    near(tk_effects_scale(fx, &t), 1, 1e-3);
+    tk_trait_set(&t, TK_STAGE_TRAIN, "vllm", hw, "m", "fp8", false);
+    near(tk_effects_scale(fx, &t), 1, 0); // another stage
+    near(tk_effects_scale(NULL, &t), 1, 0);
+    tk_free(fx);
+}
+
 // The measured depths of TensorRT-LLM's post (note, finding 7): 1.92, 2.58, 2.82, 2.99, 3.01 tokens a step.
 static void the_draft_depth_curve_has_its_measured_shape(void **state)
 {
@@ -386,6 +416,7 @@ int main(void)
         cmocka_unit_test(collectives_follow_their_formula),
         cmocka_unit_test(a_step_never_beats_its_roof_and_grows),
         cmocka_unit_test(a_closed_loop_obeys_little_and_its_limits),
+        cmocka_unit_test(effects_fade_with_distance),
         cmocka_unit_test(the_draft_depth_curve_has_its_measured_shape),
         cmocka_unit_test(training_layouts_and_failures),
         cmocka_unit_test(the_front_is_undominated_and_within_the_level),

@@ -61,6 +61,7 @@ typedef struct problem {
     const tk_params *start; // constants of other stages
     int index[TK_P_COUNT];  // of the free constants
     tk_noise *noise;        // of the rows used
+    bool kinks;             // the model is not smooth in the constants
     bool shared;            // rows share effects; the floor knows none
 } problem;
 
@@ -160,16 +161,35 @@ static void normal_equations(const problem *p, const double *x, const double *e,
     }
 }
 
-// Levenberg-Marquardt from x on; x becomes the minimum.
+// Tries each constant alone, up and down: a simulation inside has kinks that mislead a gradient. Returns the sum.
+static double sweep(const problem *p, double *x, double *e, double *try_e, double best)
+{
+    static const double steps[] = {0.5, -0.5, 0.12, -0.12};
+    for (int j = 0; j < p->n_x; j++)
+        for (size_t k = 0; k < TK_COUNT(steps); k++) {
+            double was = x[j];
+            x[j] += steps[k] * p->sigma[j];
+            double now = residuals(p, x, try_e);
+            if (now < best) {
+                best = now;
+                memcpy(e, try_e, (size_t)(p->rows->n + p->n_x) * sizeof *e);
+            } else {
+                x[j] = was;
+            }
+        }
+    return best;
+}
+
+// Levenberg-Marquardt from x on, where it halts by sweeps; x becomes the minimum.
 static void minimise(const problem *p, double *x)
 {
-    enum { STEPS = 25 };
+    enum { STEPS = 25, SWEEPS = 3 };
     size_t n = (size_t)p->n_x, m = (size_t)p->rows->n + n;
     double *mem = tk_alloc((2 * m + 3 * n + n * m + 2 * n * n) * sizeof *mem);
     double *e = mem, *te = e + m, *tx = te + m, *g = tx + n, *d = g + n, *jac = d + n,
            *a = jac + n * m, *l = a + n * n;
     double lambda = 1e-2, best = residuals(p, x, e);
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0, swept = 0; step < STEPS && swept < SWEEPS; step++) {
         normal_equations(p, x, e, tx, te, jac, a, g);
         double was = best;
         for (int t = 0; t < 6; t++, lambda *= 6) {
@@ -184,7 +204,13 @@ static void minimise(const problem *p, double *x)
             lambda = lambda > 1e-6 ? lambda / 10 : lambda;
             break;
         }
-        if (was - best < 1e-3 * best) break;
+        if (was - best > 1e-3 * best) continue;
+        if (!p->kinks) break;
+        double before = best;
+        best = sweep(p, x, e, te, best);
+        if (before - best < 1e-3 * best) break;
+        swept++;
+        lambda = 1e-2;
     }
     tk_free(mem);
 }
@@ -219,6 +245,7 @@ void tk_fit_stage(const tk_predictor *base, const tk_fit_rows *rows, const tk_fo
                  .expand = expand_stage,
                  .start = &start,
                  .noise = z,
+                 .kinks = stage == TK_STAGE_TTFT,
                  .shared = true};
     for (int i = 0; i < rows->n; i++)
         if (rows->trait[i].stage == stage) fx->weight[i] = 0;
@@ -308,12 +335,12 @@ void tk_params_roofline(tk_params *out)
         out->v[TK_P_T_LAYER_TRTLLM + b] = out->v[TK_P_T_MOE_TRTLLM + b] = 0;
         out->v[TK_P_T_SEQ_TRTLLM + b] = 0;
         out->v[TK_P_MIX_TRTLLM + b] = 1;
-        out->v[TK_P_FIRST_TRTLLM + b] = out->v[TK_P_BURST_TRTLLM + b] = 0;
+        out->v[TK_P_FIRST_TRTLLM + b] = out->v[TK_P_EAGER_TRTLLM + b] = 0;
     }
     out->v[TK_P_T_STEP] = out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = 0;
     out->v[TK_P_NET_ALPHA] = 0;
     out->v[TK_P_DISAGG_FIRST] = out->v[TK_P_DISAGG_BURST] = 0;
-    out->v[TK_P_PREFILL_SLOW] = 1;
+    out->v[TK_P_PREFILL_SLOW] = out->v[TK_P_ROOM_TRTLLM] = out->v[TK_P_ROOM_OTHER] = 1;
 }
 
 void tk_params_floor(const double floor[TK_FLOOR_N], tk_params *out)

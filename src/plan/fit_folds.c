@@ -67,8 +67,8 @@ static bool touches(const tk_fit_rows *r, const tk_fold *f, tk_stage stage)
 static void fit_stages(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
                        tk_params *k, tk_effects *fx)
 {
-    // first tokens and power stand on the times per token
-    static const tk_stage order[] = {TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN,
+    // first tokens and power stand on the times per token; first tokens tell how much the cache holds
+    static const tk_stage order[] = {TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_SERVE, TK_STAGE_TRAIN,
                                      TK_STAGE_ENERGY};
     tk_predictor with = {base->catalog, base->k, fx};
     for (size_t i = 0; i < TK_COUNT(order); i++)

@@ -86,6 +86,8 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
                          10, 60, 60, 60, .60, TK_FROM_GUESS)                                       \
     TK_PARAM_PER_BACKEND(X, MIX, "prefill_mix", "x prefill time", SERVE, 1, 1, 1, 1, .9, 1, 1, 1,  \
                          .20, TK_FROM_GUESS)                                                       \
+    TK_PARAM_PER_BACKEND(X, EAGER, "mixed_step", "x fixed time", SERVE, 1, 1, 1, 1, 1, 2, 1, 1,    \
+                         .60, TK_FROM_GUESS)                                                       \
     X(GEMM_EXP, "products_exponent", "of a layer's products over 7", SERVE, 0, 1.0, .15,           \
       TK_FROM_GUESS)                                                                               \
     X(T_STEP, "step", "us per step", SERVE, 1, 500, .60, TK_FROM_GUESS)                            \
@@ -106,15 +108,14 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(P99_TPOT, "p99_tpot_of_limit", "x limit", SERVE, 1, .85, .15, TK_FROM_GUESS)                 \
     X(P99_TTFT, "p99_ttft_of_limit", "x limit", SERVE, 1, .35, .50, TK_FROM_GUESS)                 \
     X(SERVER_LOAD, "server_load", "of offline rate", SERVE, 1, .92, .06, TK_FROM_GUESS)            \
-    TK_PARAM_PER_BACKEND(X, FIRST, "first_token", "ms per 500 products", TTFT, 1, 40, 30, 60, 30,  \
+    TK_PARAM_PER_BACKEND(X, FIRST, "first_token", "ms per 500 products", TTFT, 1, 60, 25, 90, 30,  \
                          30, 100, 100, .60, TK_FROM_GUESS)                                         \
-    TK_PARAM_PER_BACKEND(X, BURST, "burst", "x prefill time of all users", TTFT, 1, .10, .07, .07, \
-                         .07, .07, .1, .1, .50, TK_FROM_GUESS)                                     \
-    X(PREFILL_SLOW, "prefill_alone", "x prefill time", TTFT, 1, 1.2, .30, TK_FROM_GUESS)           \
+    X(ROOM_TRTLLM, "cache_room_trtllm", "x computed", TTFT, 1, 1, .05, TK_FROM_GUESS)              \
+    X(ROOM_OTHER, "cache_room_other", "x computed", TTFT, 1, 1, .05, TK_FROM_GUESS)                \
+    X(PREFILL_SLOW, "prefill_alone", "x prefill time", TTFT, 1, 1.35, .08, TK_FROM_GUESS)          \
     X(DISAGG_FIRST, "disagg_first_token", "ms", TTFT, 1, 100, .60, TK_FROM_GUESS)                  \
-    X(DISAGG_BURST, "disagg_burst", "x prefill time of all users", TTFT, 1, .10, .50,              \
+    X(DISAGG_BURST, "disagg_burst", "x prefill time of all users", TTFT, 1, 1.0, .50,              \
       TK_FROM_GUESS)                                                                               \
-    X(QUEUE, "queue", "x wait for a slot", TTFT, 1, .9, .30, TK_FROM_GUESS)                        \
     X(P99_OVER_MEAN, "ttft_p99_over_mean", "x", TTFT, 1, 2.3, .30, TK_FROM_GUESS)                  \
     X(TR_HOPPER, "train_hopper", "of dense peak", TRAIN, 1, .48, .15, TK_FROM_TRAIN)               \
     X(TR_BLACKWELL, "train_blackwell", "of dense peak", TRAIN, 1, .45, .15, TK_FROM_TRAIN)         \

@@ -141,10 +141,10 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(TR_A2A, "train_alltoall", "of link, overlap included", TRAIN, 1, .5, .50, TK_FROM_GUESS)     \
     X(TR_S405B, "samples_llama31_405b", "k", TRAIN, 1, 280, .10, TK_FROM_GUESS)                    \
     X(TR_SGPT3, "samples_gpt3", "k at batch 2,048", TRAIN, 1, 590, .10, TK_FROM_GUESS)             \
-    X(TR_SLORA, "samples_lora", "k at 8 accelerators", TRAIN, 1, 3.1, .20, TK_FROM_GUESS)          \
-    X(TR_SLORA_N, "samples_lora_scale", "exponent", TRAIN, 0, .15, .10, TK_FROM_GUESS)             \
-    X(TR_S8B, "samples_llama31_8b", "k at 8 accelerators", TRAIN, 1, 170, .30, TK_FROM_GUESS)      \
-    X(TR_S8B_N, "samples_llama31_8b_scale", "exponent", TRAIN, 0, .25, .15, TK_FROM_GUESS)         \
+    X(TR_SLORA, "samples_lora", "k at a small batch", TRAIN, 1, 3.1, .20, TK_FROM_GUESS)           \
+    X(TR_SLORA_N, "samples_lora_twice", "accelerators", TRAIN, 1, 300, .60, TK_FROM_GUESS)         \
+    X(TR_S8B, "samples_llama31_8b", "k at a small batch", TRAIN, 1, 170, .30, TK_FROM_GUESS)       \
+    X(TR_S8B_N, "samples_llama31_8b_twice", "accelerators", TRAIN, 1, 150, .60, TK_FROM_GUESS)     \
     X(TR_EVAL, "train_evaluation", "min per short run", TRAIN, 1, .10, .50, TK_FROM_GUESS)         \
     X(PW_BASE_HOPPER, "power_base_hopper", "of TDP", ENERGY, 1, .50, .20, TK_FROM_POWER)           \
     X(PW_MEM_HOPPER, "power_memory_hopper", "of TDP at sqrt(HBM)", ENERGY, 1, .10, .50,            \

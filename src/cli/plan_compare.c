@@ -42,8 +42,8 @@ static tk_status price_side(const tk_plan_call *c, const char *system, const tk_
     }
     tk_prediction p = {
         .cls = TK_CLASS_RATE, .value = chosen(s)->tok_s_accel, .hw = in->hw, .model = in->model};
-    s->tier = tk_constants_tier(k, &p);
-    tk_constants_interval(k, &p, &s->tok_low, &s->tok_high);
+    s->tier = tk_constants_tier(k, &p, NULL);
+    tk_constants_interval(k, &p, s->tier, &s->tok_low, &s->tok_high);
     TK_TRY(tk_plan_cost_of(c, in, chosen(s), &s->cost_in, &s->cost, err));
     double n = s->cost_in.tok_per_s / chosen(s)->tok_s_accel;
     tk_tco_monte_carlo(&s->cost_in, s->tok_low * n, s->tok_high * n, 1, 20000, &s->p10, &s->p50,

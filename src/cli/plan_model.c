@@ -143,7 +143,7 @@ static tk_prediction as_prediction(const answer *a, tk_class cls, double value)
 static void bounds(const answer *a, tk_class cls, double value, double *low, double *high)
 {
     tk_prediction p = as_prediction(a, cls, value);
-    tk_constants_interval(a->k, &p, low, high);
+    tk_constants_interval(a->k, &p, a->tier, low, high);
 }
 
 static void print_value(const answer *a, const char *name, tk_class cls, double v, const char *unit)
@@ -300,7 +300,7 @@ tk_status tk_plan_model(const tk_plan_call *c, const char *model, tk_err *err)
     TK_TRY(tk_search(&a.in, &a.out, err));
     a.k = k;
     tk_prediction p = as_prediction(&a, TK_CLASS_TPOT, 1);
-    a.tier = tk_constants_tier(k, &p);
+    a.tier = tk_constants_tier(k, &p, NULL);
     if (a.out.found) TK_TRY(tk_plan_cost_of(c, &a.in, &a.out.best, &a.cost_in, &a.cost, err));
     if (c->o->json) TK_TRY(tk_plan_write_json(answer_json(&a), c->o->json, err));
     if (c->o->json == NULL || strcmp(c->o->json, "-") != 0) print_text(&a);

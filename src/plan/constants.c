@@ -44,11 +44,26 @@ static void write_constants(FILE *f, const tk_constants *k)
     fputs(" ],\n", f);
 }
 
+// Of the rows in the order of the traits; 0 for those a fold leaves out.
 static json_t *effects(const tk_effects *fx)
 {
-    json_t *o = json_object();
-    for (int i = 0; i < fx->n; i++) json_object_set_new(o, fx->e[i].key, json_real(fx->e[i].v));
-    return o;
+    return numbers(fx->weight, fx->n);
+}
+
+static void write_traits(FILE *f, const tk_constants *k)
+{
+    fputs(" \"traits\": [\n", f);
+    for (int i = 0; i < k->n_trait; i++) {
+        const tk_trait *t = &k->trait[i];
+        json_t *keys = json_array();
+        for (int g = 0; g < TK_TRAIT_GROUPS; g++)
+            json_array_append_new(keys, json_string(t->key[g]));
+        line(f,
+             json_pack("{s:i, s:o, s:o}", "stage", t->stage, "groups", keys, "at",
+                       numbers(t->at, TK_TRAIT_DIMS)),
+             i == k->n_trait - 1);
+    }
+    fputs(" ],\n", f);
 }
 
 static void write_folds(FILE *f, const tk_constants *k)
@@ -97,6 +112,7 @@ tk_status tk_constants_save(const tk_constants *k, const char *path, tk_err *err
     write_constants(f, k);
     fputs(" \"floor\":\n", f);
     line(f, numbers(k->floor, TK_FLOOR_N), false);
+    write_traits(f, k);
     fputs(" \"effects\":\n", f);
     line(f, effects(&k->fx), false);
     write_folds(f, k);
@@ -165,18 +181,46 @@ static const char *tier_at(int i)
     return tk_tier_name((tk_tier)i);
 }
 
-static tk_status read_effects(const json_t *o, tk_effects *fx, const char *where, tk_err *err)
+static tk_status read_traits(const json_t *j, tk_constants *k, const char *where, tk_err *err)
 {
-    const char *key;
-    json_t *v;
-    fx->n = 0;
-    json_object_foreach((json_t *)o, key, v)
-    {
-        double x = json_number_value(v);
-        if (fx->n == TK_EFFECT_MAX || strlen(key) >= TK_EFFECT_KEY || !(fabs(x) < 5))
-            return tk_fail(err, TK_BAD_INPUT, "%s: effect \"%.90s\" is %g", where, key, x);
-        snprintf(fx->e[fx->n].key, TK_EFFECT_KEY, "%s", key);
-        fx->e[fx->n++].v = x;
+    const json_t *list = tk_json_get(j, "traits");
+    k->n_trait = (int)json_array_size(list);
+    if (k->n_trait > TK_EFFECT_MAX)
+        return tk_fail(err, TK_BAD_INPUT, "%s: %d traits, the limit is %d", where, k->n_trait,
+                       TK_EFFECT_MAX);
+    for (int i = 0; i < k->n_trait; i++) {
+        const json_t *o = json_array_get(list, (size_t)i), *keys = tk_json_get(o, "groups");
+        tk_trait *t = &k->trait[i];
+        json_int_t stage = json_integer_value(tk_json_get(o, "stage"));
+        if (stage < 0 || stage > TK_STAGE_ENERGY)
+            return tk_fail(err, TK_BAD_INPUT, "%s: trait %d is of stage %lld", where, i,
+                           (long long)stage);
+        t->stage = (tk_stage)stage;
+        for (int g = 0; g < TK_TRAIT_GROUPS; g++) {
+            const char *s = json_string_value(json_array_get(keys, (size_t)g));
+            tk_trait_key(t, g, s ? s : "");
+        }
+        const json_t *at = tk_json_get(o, "at");
+        for (int d = 0; d < TK_TRAIT_DIMS; d++) {
+            t->at[d] = json_number_value(json_array_get(at, (size_t)d));
+            if (!(fabs(t->at[d]) < 100))
+                return tk_fail(err, TK_BAD_INPUT, "%s: trait %d lies at %g", where, i, t->at[d]);
+        }
+    }
+    return TK_OK;
+}
+
+static tk_status read_effects(const json_t *o, const tk_constants *k, tk_effects *fx,
+                              const char *where, tk_err *err)
+{
+    *fx = (tk_effects){.trait = k->trait, .n = k->n_trait};
+    if (json_array_size(o) != (size_t)fx->n)
+        return tk_fail(err, TK_BAD_INPUT, "%s: %zu effects for %d traits; fit again", where,
+                       json_array_size(o), fx->n);
+    for (int i = 0; i < fx->n; i++) {
+        fx->weight[i] = json_number_value(json_array_get(o, (size_t)i));
+        if (!(fabs(fx->weight[i]) < 1e6))
+            return tk_fail(err, TK_BAD_INPUT, "%s: effect %d is %g", where, i, fx->weight[i]);
     }
     return TK_OK;
 }
@@ -196,7 +240,7 @@ static tk_status read_folds(const json_t *j, tk_constants *k, const char *where,
         tk_status st = read_list(tk_json_get(f, "values"), to->k.v, TK_P_COUNT, false, where, err);
         if (st == TK_OK)
             st = read_list(tk_json_get(f, "floor"), to->floor, TK_FLOOR_N, true, where, err);
-        if (st == TK_OK) st = read_effects(tk_json_get(f, "effects"), &to->fx, where, err);
+        if (st == TK_OK) st = read_effects(tk_json_get(f, "effects"), k, &to->fx, where, err);
         if (st != TK_OK) return st;
         k->n_fold++;
     }
@@ -251,7 +295,8 @@ tk_status tk_constants_load(const tk_catalog *c, tk_constants **out, tk_err *err
     TK_TRY(tk_json_parse_unique(text, len, path, &j, err));
     TK_TRY(read_constants(j, k, path, err));
     TK_TRY(read_list(tk_json_get(j, "floor"), k->floor, TK_FLOOR_N, true, path, err));
-    TK_TRY(read_effects(tk_json_get(j, "effects"), &k->fx, path, err));
+    TK_TRY(read_traits(j, k, path, err));
+    TK_TRY(read_effects(tk_json_get(j, "effects"), k, &k->fx, path, err));
     TK_TRY(read_folds(j, k, path, err));
     TK_TRY(read_intervals(j, k, path, err));
     read_seen(j, k);

@@ -354,8 +354,9 @@ void tk_cost_memory(const tk_case *c, double n_ctx, tk_memory *out)
     out->kv_per_token = n_ctx > 0 ? kv / n_ctx : 0;
     double room = out->available - out->reserve - weights;
     // TensorRT-LLM gives the cache its share of what the weights leave, the others of the whole
-    if (c->backend == TK_BACKEND_TRTLLM || c->backend == TK_BACKEND_MLPERF)
-        room = (c->hw->mem_usable_bytes - out->reserve - weights) * c->mem_share;
+    bool trtllm = c->backend == TK_BACKEND_TRTLLM || c->backend == TK_BACKEND_MLPERF;
+    if (trtllm) room = (c->hw->mem_usable_bytes - out->reserve - weights) * c->mem_share;
+    room *= c->k->v[trtllm ? TK_P_ROOM_TRTLLM : TK_P_ROOM_OTHER];
     out->kv_tokens = out->kv_per_token > 0 ? room / out->kv_per_token * c->at.dp : 1e15;
     if (room <= 0) out->kv_tokens = 0;
 }

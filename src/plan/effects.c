@@ -1,72 +1,132 @@
 // SPDX-License-Identifier: MIT
 #include "plan/effects.h"
 
-#include "base/mem.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-void tk_effects_keys(const char *backend, const tk_hw *hw, const char *model, const char *precision,
-                     bool pools, char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY])
+typedef struct spread {
+    double whole,
+        near; // standard deviations of log: of a group, and of what varies within it by `at`
+} spread;
+
+// Chosen once by the marginal likelihood of all residuals (plan/fit_noise.c), not by any fold.
+static const struct {
+    double length[TK_TRAIT_DIMS]; // octaves
+    spread common, group[TK_TRAIT_GROUPS];
+} kernels[] = {
+    [TK_STAGE_SERVE] = {{2.1, 1.15, 2.5},
+                        {0, .05},
+                        {{0, .03}, {.05, .12}, {.2, .08}, {.16, 0}, {.03, .08}}},
+    [TK_STAGE_TTFT] = {{1.5, 1.1, 4},
+                       {0, .15},
+                       {{.15, .03}, {.25, .05}, {.15, .15}, {.2, .15}, {0, 0}}},
+    [TK_STAGE_TRAIN] = {{1, 2, 2}, {0, 0}, {{.08, .03}, {.05, .05}, {0, 0}, {0, .03}, {0, 0}}},
+    [TK_STAGE_ENERGY] = {{2.1, 2.2, 2.4},
+                         {0, 0},
+                         {{.08, .05}, {0, .03}, {.05, 0}, {0, .05}, {.08, 0}}},
+};
+
+static uint64_t hash(const char *s)
 {
-    snprintf(key[0], TK_EFFECT_KEY, "%.60s", model);
-    snprintf(key[1], TK_EFFECT_KEY, "%.16s %.40s", backend, hw->part);
-    snprintf(key[2], TK_EFFECT_KEY, "%.16s %.60s%s", backend, model, pools ? " pools" : "");
-    snprintf(key[3], TK_EFFECT_KEY, "%.16s %.20s %.40s %.4s", backend, hw->part, model, precision);
+    uint64_t h = 14695981039346656037u; // FNV-1a
+    for (; *s; s++) h = (h ^ (unsigned char)*s) * 1099511628211u;
+    return h;
 }
 
-static int find(const tk_effects *fx, const char *key)
+void tk_trait_key(tk_trait *t, int group, const char *name)
 {
-    for (int i = 0; i < fx->n; i++)
-        if (strcmp(fx->e[i].key, key) == 0) return i;
-    return -1;
+    snprintf(t->key[group], TK_TRAIT_KEY, "%.95s", name);
+    t->hash[group] = hash(t->key[group]);
 }
 
-double tk_effects_scale(const tk_effects *fx, char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY])
+void tk_trait_set(tk_trait *t, tk_stage stage, const char *backend, const tk_hw *hw,
+                  const char *model, const char *precision, bool pools)
 {
-    double sum = 0;
-    if (fx == NULL || fx->n == 0) return 1;
-    for (int g = 0; g < TK_EFFECT_GROUPS; g++) {
-        int i = find(fx, key[g]);
-        if (i >= 0) sum += fx->e[i].v;
+    char key[TK_TRAIT_KEY];
+    memset(t, 0, sizeof *t);
+    t->stage = stage;
+    snprintf(key, sizeof key, "%.60s", model);
+    tk_trait_key(t, 0, key);
+    snprintf(key, sizeof key, "%.16s %.40s", backend, hw->part);
+    tk_trait_key(t, 1, key);
+    snprintf(key, sizeof key, "%.60s %d", model, hw->gen);
+    tk_trait_key(t, 2, key);
+    snprintf(key, sizeof key, "%.16s %.60s%s", backend, model, pools ? " pools" : "");
+    tk_trait_key(t, 3, key);
+    snprintf(key, sizeof key, "%.16s %.20s %.40s %.4s", backend, hw->part, model, precision);
+    tk_trait_key(t, 4, key);
+}
+
+// The two parts of a covariance: of what the cases share whole, and of what varies with their distance.
+static spread shared(const tk_trait *a, const tk_trait *b)
+{
+    const spread *c = &kernels[a->stage].common, *g = kernels[a->stage].group;
+    spread sum = {c->whole * c->whole, c->near * c->near};
+    for (int i = 0; i < TK_TRAIT_GROUPS; i++) {
+        if (a->hash[i] != b->hash[i]) continue;
+        sum.whole += g[i].whole * g[i].whole;
+        sum.near += g[i].near * g[i].near;
     }
+    return sum;
+}
+
+static double nearness(tk_stage stage, const double a[TK_TRAIT_DIMS], const double b[TK_TRAIT_DIMS])
+{
+    double far = 0;
+    for (int d = 0; d < TK_TRAIT_DIMS; d++) {
+        double x = (a[d] - b[d]) / kernels[stage].length[d];
+        far += x * x;
+    }
+    return exp(-far / 2);
+}
+
+double tk_trait_covariance(const tk_trait *a, const tk_trait *b)
+{
+    if (a->stage != b->stage) return 0;
+    spread s = shared(a, b);
+    return s.whole + s.near * nearness(a->stage, a->at, b->at);
+}
+
+void tk_effects_aim(const tk_effects *fx, const tk_trait *t, tk_effects_field *out)
+{
+    out->stage = t->stage;
+    out->whole = 0;
+    out->n = 0;
+    for (int i = 0; fx && i < fx->n; i++) {
+        const tk_trait *b = &fx->trait[i];
+        if (fx->weight[i] == 0 || b->stage != t->stage) continue;
+        spread s = shared(t, b);
+        out->whole += fx->weight[i] * s.whole;
+        if (s.near == 0) continue;
+        tk_effects_term *term = &out->term[out->n++];
+        term->weight = fx->weight[i] * s.near;
+        memcpy(term->at, b->at, sizeof term->at);
+    }
+}
+
+double tk_effects_at(const tk_effects_field *f, const double at[TK_TRAIT_DIMS])
+{
+    double sum = f->whole;
+    for (int i = 0; i < f->n; i++) sum += f->term[i].weight * nearness(f->stage, f->term[i].at, at);
     return exp(sum);
 }
 
-static int add(tk_effects *fx, const char *key)
+double tk_effects_scale(const tk_effects *fx, const tk_trait *t)
 {
-    int i = find(fx, key);
-    if (i >= 0 || fx->n == TK_EFFECT_MAX) return i;
-    fx->e[fx->n] = (tk_effect){.v = 0};
-    snprintf(fx->e[fx->n].key, TK_EFFECT_KEY, "%s", key);
-    return fx->n++;
+    tk_effects_field f;
+    if (fx == NULL) return 1;
+    tk_effects_aim(fx, t, &f);
+    return tk_effects_at(&f, t->at);
 }
 
-void tk_effects_fit(int n, char (*key)[TK_EFFECT_GROUPS][TK_EFFECT_KEY], const double *r,
-                    tk_effects *out)
+double tk_effects_nearest(const tk_effects *fx, const tk_trait *t)
 {
-    enum { ROUNDS = 12 };
-    const double shrink = 4, most = 0.7; // one wild row moves no group far
-    int(*at)[TK_EFFECT_GROUPS] = tk_alloc((size_t)n * sizeof *at + 1);
-    double sum[TK_EFFECT_MAX], count[TK_EFFECT_MAX];
-    out->n = 0;
-    for (int i = 0; i < n; i++)
-        for (int g = 0; g < TK_EFFECT_GROUPS; g++) at[i][g] = add(out, key[i][g]);
-    for (int round = 0; round < ROUNDS; round++)
-        for (int g = 0; g < TK_EFFECT_GROUPS; g++) {
-            memset(sum, 0, sizeof sum);
-            memset(count, 0, sizeof count);
-            for (int i = 0; i < n; i++) {
-                if (at[i][g] < 0) continue;
-                double left = fmax(-most, fmin(most, r[i]));
-                for (int h = 0; h < TK_EFFECT_GROUPS; h++)
-                    if (h != g && at[i][h] >= 0) left -= out->e[at[i][h]].v;
-                sum[at[i][g]] += left;
-                count[at[i][g]]++;
-            }
-            for (int k = 0; k < out->n; k++)
-                if (count[k] > 0) out->e[k].v = sum[k] / (count[k] + shrink);
-        }
-    tk_free(at);
+    double best = 0, own = tk_trait_covariance(t, t);
+    for (int i = 0; fx && i < fx->n; i++) {
+        const tk_trait *b = &fx->trait[i];
+        if (fx->weight[i] == 0 || b->stage != t->stage) continue;
+        best = fmax(best, tk_trait_covariance(b, t) / sqrt(own * tk_trait_covariance(b, b)));
+    }
+    return best;
 }

@@ -22,33 +22,6 @@ const char *tk_fold_name(tk_fold_kind k)
 
 // ---- what belongs to what
 
-static tk_stage stage_of(tk_class c)
-{
-    switch (c) {
-    case TK_CLASS_TTFT:
-    case TK_CLASS_TTFT_DISAGG: return TK_STAGE_TTFT;
-    case TK_CLASS_TRAIN:
-    case TK_CLASS_TRAIN_MOE:
-    case TK_CLASS_TRAIN_TIME: return TK_STAGE_TRAIN;
-    case TK_CLASS_POWER:
-    case TK_CLASS_ENERGY: return TK_STAGE_ENERGY;
-    default: return TK_STAGE_SERVE;
-    }
-}
-
-// How far a good model may be off: the weight of a row is 1 / sigma^2.
-static double sigma_of(tk_class c)
-{
-    static const double sigma[TK_CLASS_COUNT] = {
-        [TK_CLASS_TPOT] = .08,    [TK_CLASS_TPOT_DISAGG] = .15, [TK_CLASS_TPOT_R1] = .25,
-        [TK_CLASS_TTFT] = .25,    [TK_CLASS_TTFT_DISAGG] = .35, [TK_CLASS_RATE] = .12,
-        [TK_CLASS_LATENCY] = .08, [TK_CLASS_P99] = .20,         [TK_CLASS_RATIO] = .20,
-        [TK_CLASS_TRAIN] = .06,   [TK_CLASS_TRAIN_MOE] = .20,   [TK_CLASS_TRAIN_TIME] = .06,
-        [TK_CLASS_POWER] = .08,   [TK_CLASS_ENERGY] = .12,
-    };
-    return sigma[c];
-}
-
 static uint32_t hash(uint32_t h, const char *s)
 {
     for (; *s; s++) h = (h ^ (unsigned char)*s) * 16777619u; // FNV-1a
@@ -82,33 +55,34 @@ bool tk_fold_holds(const tk_fold *f, const tk_point *row, const tk_prediction *p
 typedef struct problem {
     const tk_predictor *base;
     const tk_fit_rows *rows;
-    const tk_fold *without; // NULL: nothing left out
-    tk_stage stage;
     int n_x;
     const double *prior, *sigma; // [n_x]
     void (*expand)(const struct problem *, const double *x, tk_params *out);
     const tk_params *start; // constants of other stages
     int index[TK_P_COUNT];  // of the free constants
+    tk_noise *noise;        // of the rows used
+    bool kinks;             // the model is not smooth in the constants
+    bool shared;            // rows share effects; the floor knows none
 } problem;
 
+// log(prediction / value) of a row.
 static double residual(const problem *p, int i, const tk_params *k)
 {
+    const double most = 3; // what a constant that makes a row impossible costs, too
     const tk_fit_rows *r = p->rows;
     tk_predictor with = *p->base;
     with.k = k;
     tk_prediction out = r->first[i];
     tk_predict_again(&with, &r->pts->p[r->at[i]], &out);
-    if (out.refused[0]) return 3; // a constant that makes a row impossible is a bad one
-    double e = log(out.value / r->pts->value[r->at[i]]) / sigma_of(out.cls);
-    double a = fabs(e); // Huber beyond 1.5 sigma: its square root of the loss
-    return a <= 1.5 ? e : copysign(sqrt(3 * a - 2.25), e);
+    if (out.refused[0]) return most;
+    return fmax(-most, fmin(most, log(out.value / r->pts->value[r->at[i]])));
 }
 
-static bool used(const problem *p, int i)
+// Huber beyond 1.5 sigma: the square root of its loss.
+static double bounded(double e, double sigma)
 {
-    const tk_fit_rows *r = p->rows;
-    if (stage_of(r->first[i].cls) != p->stage) return false;
-    return p->without == NULL || !tk_fold_holds(p->without, &r->pts->p[r->at[i]], &r->first[i]);
+    double a = fabs(e / sigma);
+    return a <= 1.5 ? e / sigma : copysign(sqrt(3 * a - 2.25), e);
 }
 
 // e[0..rows) of the points, then the priors'. Returns the sum of squares.
@@ -116,11 +90,15 @@ static double residuals(const problem *p, const double *x, double *e)
 {
     tk_params k;
     double sum = 0;
+    const tk_noise *z = p->noise;
     p->expand(p, x, &k);
-    for (int i = 0; i < p->rows->n; i++) {
-        e[i] = used(p, i) ? residual(p, i, &k) : 0;
-        sum += e[i] * e[i];
+    memset(e, 0, (size_t)p->rows->n * sizeof *e);
+    for (int i = 0; i < z->n; i++) {
+        e[i] = residual(p, z->row[i], &k);
+        if (!p->shared) e[i] = bounded(e[i], tk_fit_sigma(p->rows->first[z->row[i]].cls));
     }
+    if (p->shared) tk_noise_whiten(z, e);
+    for (int i = 0; i < z->n; i++) sum += e[i] * e[i];
     for (int j = 0; j < p->n_x; j++) {
         double d = (x[j] - p->prior[j]) / p->sigma[j];
         e[p->rows->n + j] = d;
@@ -162,7 +140,7 @@ static void normal_equations(const problem *p, const double *x, const double *e,
     int n = p->n_x, m = p->rows->n + n;
     memcpy(try_x, x, (size_t)n * sizeof *x);
     for (int j = 0; j < n; j++) {
-        double h = 0.02 * p->sigma[j];
+        double h = 0.1 * p->sigma[j];
         try_x[j] = x[j] + h;
         residuals(p, try_x, try_e);
         try_x[j] = x[j];
@@ -183,21 +161,41 @@ static void normal_equations(const problem *p, const double *x, const double *e,
     }
 }
 
-// Levenberg-Marquardt from x on; x becomes the minimum.
+// Tries each constant alone, up and down: a simulation inside has kinks that mislead a gradient. Returns the sum.
+static double sweep(const problem *p, double *x, double *e, double *try_e, double best)
+{
+    static const double steps[] = {0.5, -0.5, 0.12, -0.12};
+    for (int j = 0; j < p->n_x; j++)
+        for (size_t k = 0; k < TK_COUNT(steps); k++) {
+            double was = x[j];
+            x[j] += steps[k] * p->sigma[j];
+            double now = residuals(p, x, try_e);
+            if (now < best) {
+                best = now;
+                memcpy(e, try_e, (size_t)(p->rows->n + p->n_x) * sizeof *e);
+            } else {
+                x[j] = was;
+            }
+        }
+    return best;
+}
+
+// Levenberg-Marquardt from x on, where it halts by sweeps; x becomes the minimum.
 static void minimise(const problem *p, double *x)
 {
-    enum { STEPS = 25 };
+    enum { STEPS = 25, SWEEPS = 3 };
     size_t n = (size_t)p->n_x, m = (size_t)p->rows->n + n;
     double *mem = tk_alloc((2 * m + 3 * n + n * m + 2 * n * n) * sizeof *mem);
     double *e = mem, *te = e + m, *tx = te + m, *g = tx + n, *d = g + n, *jac = d + n,
            *a = jac + n * m, *l = a + n * n;
     double lambda = 1e-2, best = residuals(p, x, e);
-    for (int step = 0; step < STEPS; step++) {
+    for (int step = 0, swept = 0; step < STEPS && swept < SWEEPS; step++) {
         normal_equations(p, x, e, tx, te, jac, a, g);
         double was = best;
-        for (int t = 0; t < 8; t++, lambda *= 6) {
+        for (int t = 0; t < 6; t++, lambda *= 6) {
             if (!solve(p->n_x, a, lambda, g, l, d)) continue;
-            for (size_t j = 0; j < n; j++) tx[j] = x[j] + d[j];
+            for (size_t j = 0; j < n; j++) // no further at once than the prior reaches
+                tx[j] = x[j] + fmax(-p->sigma[j], fmin(p->sigma[j], d[j]));
             double now = residuals(p, tx, te);
             if (now >= best) continue;
             memcpy(x, tx, n * sizeof *x);
@@ -206,7 +204,13 @@ static void minimise(const problem *p, double *x)
             lambda = lambda > 1e-6 ? lambda / 10 : lambda;
             break;
         }
-        if (was - best < 1e-4 * best) break;
+        if (was - best > 1e-3 * best) continue;
+        if (!p->kinks) break;
+        double before = best;
+        best = sweep(p, x, e, te, best);
+        if (before - best < 1e-3 * best) break;
+        swept++;
+        lambda = 1e-2;
     }
     tk_free(mem);
 }
@@ -220,29 +224,54 @@ static void expand_stage(const problem *p, const double *x, tk_params *out)
         out->v[p->index[j]] = tk_param_get((tk_param_id)p->index[j])->log ? exp(x[j]) : x[j];
 }
 
-void tk_fit_stage(const tk_predictor *base, const tk_fit_rows *rows, const tk_fold *without,
-                  tk_stage stage, tk_params *k)
+// Residuals of the used rows, log(value / prediction).
+static void left(const problem *p, const tk_params *k, double *e)
 {
+    for (int i = 0; i < p->noise->n; i++) e[i] = -residual(p, p->noise->row[i], k);
+}
+
+void tk_fit_stage(const tk_predictor *base, const tk_fit_rows *rows, const tk_fold *without,
+                  tk_stage stage, tk_params *k, tk_effects *fx)
+{
+    enum { ROUNDS = 2 };
     double x[TK_P_COUNT], prior[TK_P_COUNT], sigma[TK_P_COUNT];
     tk_params start = *k;
+    tk_noise *z = tk_noise_new(rows, without, stage);
+    double *e = tk_alloc((size_t)z->n * sizeof *e + 1);
     problem p = {.base = base,
                  .rows = rows,
-                 .without = without,
-                 .stage = stage,
                  .prior = prior,
                  .sigma = sigma,
                  .expand = expand_stage,
-                 .start = &start};
+                 .start = &start,
+                 .noise = z,
+                 .kinks = stage == TK_STAGE_TTFT,
+                 .shared = true};
+    for (int i = 0; i < rows->n; i++)
+        if (rows->trait[i].stage == stage) fx->weight[i] = 0;
     for (int i = 0; i < TK_P_COUNT; i++) {
         const tk_param_info *info = tk_param_get((tk_param_id)i);
         if (info->stage != stage) continue;
         prior[p.n_x] = info->log ? log(info->prior) : info->prior;
         sigma[p.n_x] = info->sigma;
-        x[p.n_x] = prior[p.n_x];
+        x[p.n_x] = info->log ? log(k->v[i]) : k->v[i];
         p.index[p.n_x++] = i;
     }
-    minimise(&p, x);
-    expand_stage(&p, x, k);
+    left(&p, k, e);
+    tk_noise_loosen(z, e);
+    for (int round = 0; round <= ROUNDS; round++) {
+        minimise(&p, x);
+        expand_stage(&p, x, k);
+        left(&p, k, e);
+        if (round < ROUNDS) tk_noise_loosen(z, e);
+    }
+    tk_noise_weights(z, e);
+    for (int i = 0; i < z->n; i++) {
+        int at = z->row[i];
+        fx->weight[at] = tk_fit_loading(&rows->pts->p[rows->at[at]], &rows->first[at]) * e[i];
+    }
+    tk_noise_free(z);
+    tk_free(e);
 }
 
 // ---- the floor: ten constants, no knowledge of parts, precisions or causes
@@ -306,12 +335,12 @@ void tk_params_roofline(tk_params *out)
         out->v[TK_P_T_LAYER_TRTLLM + b] = out->v[TK_P_T_MOE_TRTLLM + b] = 0;
         out->v[TK_P_T_SEQ_TRTLLM + b] = 0;
         out->v[TK_P_MIX_TRTLLM + b] = 1;
-        out->v[TK_P_FIRST_TRTLLM + b] = out->v[TK_P_BURST_TRTLLM + b] = 0;
+        out->v[TK_P_FIRST_TRTLLM + b] = out->v[TK_P_EAGER_TRTLLM + b] = 0;
     }
     out->v[TK_P_T_STEP] = out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = 0;
     out->v[TK_P_NET_ALPHA] = 0;
     out->v[TK_P_DISAGG_FIRST] = out->v[TK_P_DISAGG_BURST] = 0;
-    out->v[TK_P_PREFILL_SLOW] = 1;
+    out->v[TK_P_PREFILL_SLOW] = out->v[TK_P_ROOM_TRTLLM] = out->v[TK_P_ROOM_OTHER] = 1;
 }
 
 void tk_params_floor(const double floor[TK_FLOOR_N], tk_params *out)
@@ -332,8 +361,7 @@ void tk_fit_floor(const tk_predictor *base, const tk_fit_rows *rows, const tk_fo
     tk_params_roofline(&start);
     problem p = {.base = base,
                  .rows = rows,
-                 .without = without,
-                 .stage = TK_STAGE_SERVE,
+                 .noise = tk_noise_new(rows, without, TK_STAGE_SERVE),
                  .n_x = TK_FLOOR_N,
                  .prior = prior,
                  .sigma = sigma,
@@ -344,5 +372,6 @@ void tk_fit_floor(const tk_predictor *base, const tk_fit_rows *rows, const tk_fo
         sigma[j] = 1.5; // as good as free
     }
     minimise(&p, x);
+    tk_noise_free(p.noise);
     for (int j = 0; j < TK_FLOOR_N; j++) floor[j] = exp(x[j]);
 }

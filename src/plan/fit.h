@@ -43,6 +43,8 @@ typedef struct tk_interval {
 } tk_interval;
 
 typedef struct tk_constants {
+    tk_trait trait[TK_EFFECT_MAX]; // of the rows fitted; effects point here
+    int n_trait;
     tk_params k;
     tk_effects fx;
     double floor[TK_FLOOR_N];
@@ -66,8 +68,9 @@ tk_status tk_constants_save(const tk_constants *k, const char *path, tk_err *err
 
 // Whether a prediction lies in a fold: its rows were not used for that fold's constants.
 bool tk_fold_holds(const tk_fold *f, const tk_point *row, const tk_prediction *p);
-tk_tier tk_constants_tier(const tk_constants *k, const tk_prediction *p);
-void tk_constants_interval(const tk_constants *k, const tk_prediction *p, double *low,
+// t: the case's traits; NULL: no measured case is taken to be like it.
+tk_tier tk_constants_tier(const tk_constants *k, const tk_prediction *p, const tk_trait *t);
+void tk_constants_interval(const tk_constants *k, const tk_prediction *p, tk_tier tier, double *low,
                            double *high);
 
 // The textbook roofline as constants: 0.8 of HBM, 0.6 of FLOP, nothing else costs time.

@@ -18,7 +18,9 @@ static void gather(const tk_predictor *base, const tk_points *pts, tk_fit_rows *
         if (strcmp(pts->p[i].f[TK_COL_SPLIT], "fit") != 0 || !isfinite(pts->value[i])) continue;
         tk_prediction *p = &r->first[r->n];
         tk_predict(base, &pts->p[i], p);
-        if (!p->refused[0]) r->at[r->n++] = i;
+        if (p->refused[0] || r->n == TK_EFFECT_MAX) continue;
+        tk_predict_trait(base, &pts->p[i], p, &r->trait[r->n]);
+        r->at[r->n++] = i;
     }
 }
 
@@ -52,61 +54,26 @@ static void list_folds(const tk_fit_rows *r, tk_constants *c)
     for (int i = 0; i < c->n_seen_model; i++) add_fold(c, TK_FOLD_MODEL, c->seen_model[i]);
 }
 
-// Classes whose residuals are of a time per token, and the sign with which.
-static double time_sign(const tk_point *row, tk_class c, bool training)
+// Whether a fold leaves out any row of a stage.
+static bool touches(const tk_fit_rows *r, const tk_fold *f, tk_stage stage)
 {
-    if (training != (c == TK_CLASS_TRAIN || c == TK_CLASS_TRAIN_MOE || c == TK_CLASS_TRAIN_TIME))
-        return 0;
-    switch (c) {
-    case TK_CLASS_TRAIN:
-    case TK_CLASS_TRAIN_MOE: return strcmp(row->f[TK_COL_METRIC], "iteration_time") == 0 ? 1 : -1;
-    case TK_CLASS_TRAIN_TIME: return 1;
-    case TK_CLASS_TPOT:
-    case TK_CLASS_TPOT_DISAGG:
-    case TK_CLASS_TPOT_R1: return 1;
-    case TK_CLASS_RATE:
-    case TK_CLASS_LATENCY: return -1;
-    default: return 0;
-    }
+    for (int i = 0; i < r->n; i++)
+        if (r->trait[i].stage == stage && tk_fold_holds(f, &r->pts->p[r->at[i]], &r->first[i]))
+            return true;
+    return false;
 }
 
-static void fit_effects(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
-                        const tk_params *k, bool training, tk_effects *fx)
+// k and fx come with what all rows say; stages of which the fold leaves out no row keep that.
+static void fit_stages(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
+                       tk_params *k, tk_effects *fx)
 {
-    tk_effects own = {.n = 0};
-    char(*key)[TK_EFFECT_GROUPS][TK_EFFECT_KEY] = tk_alloc((size_t)r->n * sizeof *key + 1);
-    double *e = tk_alloc((size_t)r->n * sizeof *e + 1);
-    tk_predictor with = {base->catalog, k, NULL};
-    int n = 0;
-    for (int i = 0; i < r->n; i++) {
-        const tk_point *row = &r->pts->p[r->at[i]];
-        double sign = time_sign(row, r->first[i].cls, training);
-        if (sign == 0 || (without && tk_fold_holds(without, row, &r->first[i]))) continue;
-        tk_prediction p = r->first[i];
-        tk_predict_again(&with, row, &p);
-        if (p.refused[0]) continue;
-        tk_predict_keys(row, &p, key[n]);
-        e[n++] = sign * log(r->pts->value[r->at[i]] / p.value);
-    }
-    tk_effects_fit(n, key, e, &own);
-    for (int i = 0; i < own.n && fx->n < TK_EFFECT_MAX; i++) fx->e[fx->n++] = own.e[i];
-    tk_free(key);
-    tk_free(e);
-}
-
-static void fit_all(const tk_predictor *base, const tk_fit_rows *r, const tk_fold *without,
-                    tk_params *k, tk_effects *fx)
-{
-    tk_params_prior(k);
-    fx->n = 0;
-    tk_predictor with = {base->catalog, base->k, NULL};
-    tk_fit_stage(&with, r, without, TK_STAGE_SERVE, k);
-    tk_fit_stage(&with, r, without, TK_STAGE_TRAIN, k);
-    fit_effects(base, r, without, k, false, fx);
-    fit_effects(base, r, without, k, true, fx);
-    with.fx = fx; // first tokens and power stand on the times per token
-    tk_fit_stage(&with, r, without, TK_STAGE_TTFT, k);
-    tk_fit_stage(&with, r, without, TK_STAGE_ENERGY, k);
+    // first tokens and power stand on the times per token; first tokens tell how much the cache holds
+    static const tk_stage order[] = {TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_SERVE, TK_STAGE_TRAIN,
+                                     TK_STAGE_ENERGY};
+    tk_predictor with = {base->catalog, base->k, fx};
+    for (size_t i = 0; i < TK_COUNT(order); i++)
+        if (without == NULL || touches(r, without, order[i]))
+            tk_fit_stage(&with, r, without, order[i], k, fx);
 }
 
 // ---- intervals
@@ -127,11 +94,23 @@ static double quantile(const double *sorted, int n, double q)
     return sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
 }
 
-// Residuals of a class where each row's fold left it out; fold[] says which, so that folds can be told apart.
-static int held_out(const tk_catalog *cat, const tk_constants *c, const tk_fit_rows *r,
-                    tk_fold_kind kind, tk_class cls, double *e, int *fold)
+// Held-out residuals of a class.
+typedef struct held {
+    double *e;
+    int *fold;  // of each, so that folds can be told apart
+    bool *near; // a case much like it was not left out
+    int n;
+} held;
+
+static bool much_like(const tk_effects *fx, const tk_trait *t)
 {
-    int n = 0;
+    return tk_effects_nearest(fx, t) > 0.9;
+}
+
+static void held_out(const tk_catalog *cat, const tk_constants *c, const tk_fit_rows *r,
+                     tk_fold_kind kind, tk_class cls, held *out)
+{
+    out->n = 0;
     for (int f = 0; f < c->n_fold; f++) {
         if (c->fold[f].kind != kind) continue;
         tk_predictor with = {(tk_catalog *)cat, &c->fold[f].k, &c->fold[f].fx};
@@ -141,11 +120,11 @@ static int held_out(const tk_catalog *cat, const tk_constants *c, const tk_fit_r
             tk_prediction p = r->first[i];
             tk_predict_again(&with, row, &p);
             if (p.refused[0]) continue;
-            fold[n] = f;
-            e[n++] = log(r->pts->value[r->at[i]] / p.value);
+            out->fold[out->n] = f;
+            out->near[out->n] = much_like(&c->fold[f].fx, &r->trait[i]);
+            out->e[out->n++] = log(r->pts->value[r->at[i]] / p.value);
         }
     }
-    return n;
 }
 
 // A part or model that was left out differs from all others in its own way, so quantiles over the others are too
@@ -181,57 +160,85 @@ static tk_interval interval_of(const double *sorted, int n)
     return v;
 }
 
-static void set_intervals(const tk_catalog *cat, tk_constants *c, const tk_fit_rows *r)
+enum { ENOUGH = 8 }; // rows for an interval of their own
+
+// Of seen parts and models: cases much like a measured one apart from the others, where there are enough of each.
+static void set_near(const held *h, double *e, tk_interval *v)
 {
-    enum { ENOUGH = 8 };
-    double *e = tk_alloc((size_t)(r->n + 1) * sizeof *e);
-    int *fold = tk_alloc((size_t)(r->n + 1) * sizeof *fold);
-    for (int cls = 0; cls < TK_CLASS_COUNT; cls++) {
-        tk_interval *v = c->interval[cls];
-        for (int kind = 0; kind < TK_FOLD_COUNT; kind++) {
-            int n = held_out(cat, c, r, (tk_fold_kind)kind, (tk_class)cls, e, fold);
-            double wider = kind == TK_FOLD_CONFIG ? 1 : inflation(e, fold, n);
-            qsort(e, (size_t)n, sizeof *e, ascending);
-            if (n >= ENOUGH) {
-                v[kind] = interval_of(e, n);
-                v[kind].low *= wider;
-                v[kind].high *= wider;
-            } else if (kind > 0 && v[0].n > 0) {
-                v[kind] = (tk_interval){1.5 * v[0].low, 1.5 * v[0].high, 0};
-            } else { // too few rows: their spread, doubled
-                double worst = n ? fmax(fabs(e[0]), fabs(e[n - 1])) : 0.25;
-                worst = fmax(1.5 * worst, 0.25);
-                v[kind] = (tk_interval){-worst, worst, 0};
-            }
-        }
-        // an unseen part or model is never surer than a seen one
-        for (int kind = 1; kind < TK_FOLD_COUNT; kind++) {
-            v[kind].low = fmin(v[kind].low, v[0].low);
-            v[kind].high = fmax(v[kind].high, v[0].high);
-        }
-        tk_interval *s = &v[TK_TIER_NEW_SYSTEM], *m = &v[TK_TIER_NEW_MODEL];
-        v[TK_TIER_NEW_BOTH] = (tk_interval){-hypot(s->low, m->low), hypot(s->high, m->high), 0};
+    for (int near = 0; near < 2; near++) {
+        int n = 0;
+        for (int i = 0; i < h->n; i++)
+            if (h->near[i] == (near == 1)) e[n++] = h->e[i];
+        qsort(e, (size_t)n, sizeof *e, ascending);
+        tk_interval *to = &v[near ? TK_TIER_INTERPOLATED : TK_TIER_CALIBRATED];
+        if (n >= ENOUGH) *to = interval_of(e, n);
     }
-    tk_free(e);
-    tk_free(fold);
 }
 
-tk_tier tk_constants_tier(const tk_constants *k, const tk_prediction *p)
+static void set_class(const tk_catalog *cat, const tk_fit_rows *r, tk_class cls, tk_constants *c,
+                      held *h, double *scratch)
+{
+    tk_interval *v = c->interval[cls], all = {0};
+    for (int kind = 0; kind < TK_FOLD_COUNT; kind++) {
+        held_out(cat, c, r, (tk_fold_kind)kind, cls, h);
+        double wider = kind == TK_FOLD_CONFIG ? 1 : inflation(h->e, h->fold, h->n), *e = scratch;
+        memcpy(e, h->e, (size_t)h->n * sizeof *e);
+        qsort(e, (size_t)h->n, sizeof *e, ascending);
+        if (h->n >= ENOUGH) {
+            v[kind] = interval_of(e, h->n);
+            v[kind].low *= wider;
+            v[kind].high *= wider;
+        } else if (kind > 0 && all.n > 0) {
+            v[kind] = (tk_interval){1.5 * all.low, 1.5 * all.high, 0};
+        } else { // too few rows: their spread, doubled
+            double worst = h->n ? fmax(fabs(e[0]), fabs(e[h->n - 1])) : 0.25;
+            worst = fmax(1.5 * worst, 0.25);
+            v[kind] = (tk_interval){-worst, worst, 0};
+        }
+        if (kind > 0) continue;
+        all = v[TK_TIER_INTERPOLATED] = v[kind];
+        set_near(h, scratch, v);
+    }
+    // an unseen part or model is never surer than a seen one
+    for (int kind = 1; kind < TK_FOLD_COUNT; kind++) {
+        v[kind].low = fmin(v[kind].low, all.low);
+        v[kind].high = fmax(v[kind].high, all.high);
+    }
+    tk_interval *s = &v[TK_TIER_NEW_SYSTEM], *m = &v[TK_TIER_NEW_MODEL];
+    v[TK_TIER_NEW_BOTH] = (tk_interval){-hypot(s->low, m->low), hypot(s->high, m->high), 0};
+}
+
+static void set_intervals(const tk_catalog *cat, tk_constants *c, const tk_fit_rows *r)
+{
+    size_t n = (size_t)r->n + 1;
+    held h = {tk_alloc(n * sizeof *h.e), tk_alloc(n * sizeof *h.fold), tk_alloc(n * sizeof *h.near),
+              0};
+    double *scratch = tk_alloc(n * sizeof *scratch);
+    for (int cls = 0; cls < TK_CLASS_COUNT; cls++) set_class(cat, r, (tk_class)cls, c, &h, scratch);
+    tk_free(h.e);
+    tk_free(h.fold);
+    tk_free(h.near);
+    tk_free(scratch);
+}
+
+tk_tier tk_constants_tier(const tk_constants *k, const tk_prediction *p, const tk_trait *t)
 {
     bool hw = false, model = p->model == NULL;
     for (int i = 0; i < k->n_seen_hw; i++)
         hw = hw || (p->hw && strcmp(k->seen_hw[i], p->hw->part) == 0);
     for (int i = 0; i < k->n_seen_model; i++)
         model = model || (p->model && strcmp(k->seen_model[i], p->model->name) == 0);
+    if (hw && model && t && much_like(&k->fx, t)) return TK_TIER_INTERPOLATED;
     return hw && model ? TK_TIER_CALIBRATED
            : model     ? TK_TIER_NEW_SYSTEM
            : hw        ? TK_TIER_NEW_MODEL
                        : TK_TIER_NEW_BOTH;
 }
 
-void tk_constants_interval(const tk_constants *k, const tk_prediction *p, double *low, double *high)
+void tk_constants_interval(const tk_constants *k, const tk_prediction *p, tk_tier tier, double *low,
+                           double *high)
 {
-    const tk_interval *v = &k->interval[p->cls][tk_constants_tier(k, p)];
+    const tk_interval *v = &k->interval[p->cls][tier];
     *low = p->value * exp(v->low);
     *high = p->value * exp(v->high);
 }
@@ -243,7 +250,7 @@ tk_status tk_fit(tk_catalog *cat, const tk_points *pts, const char *from, const 
     tk_params prior;
     tk_params_prior(&prior);
     tk_predictor base = {cat, &prior, NULL};
-    tk_fit_rows r;
+    tk_fit_rows r = {.trait = c->trait};
     gather(&base, pts, &r);
     tk_status st = TK_OK;
     if (r.n < TK_P_COUNT) {
@@ -254,13 +261,18 @@ tk_status tk_fit(tk_catalog *cat, const tk_points *pts, const char *from, const 
     snprintf(c->from, sizeof c->from, "%s", from);
     snprintf(c->date, sizeof c->date, "%s", date);
     c->n_row = r.n;
+    c->n_trait = r.n;
     list_folds(&r, c);
     if (progress) progress("all rows");
-    fit_all(&base, &r, NULL, &c->k, &c->fx);
+    tk_params_prior(&c->k);
+    c->fx = (tk_effects){.trait = r.trait, .n = r.n};
+    fit_stages(&base, &r, NULL, &c->k, &c->fx);
     tk_fit_floor(&base, &r, NULL, c->floor);
     for (int f = 0; f < c->n_fold; f++) {
         if (progress) progress(c->fold[f].name);
-        fit_all(&base, &r, &c->fold[f], &c->fold[f].k, &c->fold[f].fx);
+        c->fold[f].k = c->k;
+        c->fold[f].fx = c->fx;
+        fit_stages(&base, &r, &c->fold[f], &c->fold[f].k, &c->fold[f].fx);
         tk_fit_floor(&base, &r, &c->fold[f], c->fold[f].floor);
     }
     set_intervals(cat, c, &r);

@@ -46,7 +46,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
 #define TK_FROM_NCCL "NCCL 2.29 tables of aiconfigurator, note section 1.4, 2026-08"
 #define TK_FROM_DEEPEP "DeepEP README, note section 1.4, 2025-05"
 #define TK_FROM_GUESS "weak guess, no published figure, 2026-11"
-#define TK_FROM_MTP "MTP depth curve, note finding 7, 2025-05"
+#define TK_FROM_MTP "MTP depth curve, note finding 7, less what verifying costs, 2025-05"
 #define TK_FROM_TRAIN "MLPerf Training MFU, note section 1.4, 2025-11"
 #define TK_FROM_POWER "ML.ENERGY power fit, note section 5.3, 2026-02"
 
@@ -86,6 +86,8 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
                          10, 60, 60, 60, .60, TK_FROM_GUESS)                                       \
     TK_PARAM_PER_BACKEND(X, MIX, "prefill_mix", "x prefill time", SERVE, 1, 1, 1, 1, .9, 1, 1, 1,  \
                          .20, TK_FROM_GUESS)                                                       \
+    TK_PARAM_PER_BACKEND(X, EAGER, "mixed_step", "x fixed time", SERVE, 1, 1, 1, 1, 1, 2, 1, 1,    \
+                         .60, TK_FROM_GUESS)                                                       \
     X(GEMM_EXP, "products_exponent", "of a layer's products over 7", SERVE, 0, 1.0, .15,           \
       TK_FROM_GUESS)                                                                               \
     X(T_STEP, "step", "us per step", SERVE, 1, 500, .60, TK_FROM_GUESS)                            \
@@ -94,7 +96,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(TREND, "fixed_time_trend", "per year", SERVE, 0, .15, .06, TK_FROM_GUESS)                    \
     X(GRAPH_OFF, "no_cuda_graphs", "x fixed time", SERVE, 1, 3.0, .40, TK_FROM_GUESS)              \
     X(SOFT_FP8, "software_fp8", "x em", SERVE, 1, .75, .30, TK_FROM_GUESS)                         \
-    X(MTP_DRAFT, "mtp_draft", "of a step per draft", SERVE, 1, .058, .08, TK_FROM_MTP)             \
+    X(MTP_DRAFT, "mtp_draft", "of a step per draft", SERVE, 1, .045, .20, TK_FROM_MTP)             \
     X(MTP_UNKNOWN_TRTLLM, "mtp_unstated_trtllm", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)      \
     X(MTP_UNKNOWN_SGLANG, "mtp_unstated_sglang", "x step", SERVE, 1, .85, .25, TK_FROM_GUESS)      \
     X(MTP_POOLS_TRTLLM, "mtp_unstated_trtllm_pools", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)  \
@@ -106,15 +108,14 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(P99_TPOT, "p99_tpot_of_limit", "x limit", SERVE, 1, .85, .15, TK_FROM_GUESS)                 \
     X(P99_TTFT, "p99_ttft_of_limit", "x limit", SERVE, 1, .35, .50, TK_FROM_GUESS)                 \
     X(SERVER_LOAD, "server_load", "of offline rate", SERVE, 1, .92, .06, TK_FROM_GUESS)            \
-    TK_PARAM_PER_BACKEND(X, FIRST, "first_token", "ms per 500 products", TTFT, 1, 40, 30, 60, 30,  \
+    TK_PARAM_PER_BACKEND(X, FIRST, "first_token", "ms per 500 products", TTFT, 1, 60, 25, 90, 30,  \
                          30, 100, 100, .60, TK_FROM_GUESS)                                         \
-    TK_PARAM_PER_BACKEND(X, BURST, "burst", "x prefill time of all users", TTFT, 1, .10, .07, .07, \
-                         .07, .07, .1, .1, .50, TK_FROM_GUESS)                                     \
-    X(PREFILL_SLOW, "prefill_alone", "x prefill time", TTFT, 1, 1.2, .30, TK_FROM_GUESS)           \
+    X(ROOM_TRTLLM, "cache_room_trtllm", "x computed", TTFT, 1, 1, .05, TK_FROM_GUESS)              \
+    X(ROOM_OTHER, "cache_room_other", "x computed", TTFT, 1, 1, .05, TK_FROM_GUESS)                \
+    X(PREFILL_SLOW, "prefill_alone", "x prefill time", TTFT, 1, 1.35, .08, TK_FROM_GUESS)          \
     X(DISAGG_FIRST, "disagg_first_token", "ms", TTFT, 1, 100, .60, TK_FROM_GUESS)                  \
-    X(DISAGG_BURST, "disagg_burst", "x prefill time of all users", TTFT, 1, .10, .50,              \
+    X(DISAGG_BURST, "disagg_burst", "x prefill time of all users", TTFT, 1, 1.0, .50,              \
       TK_FROM_GUESS)                                                                               \
-    X(QUEUE, "queue", "x wait for a slot", TTFT, 1, .9, .30, TK_FROM_GUESS)                        \
     X(P99_OVER_MEAN, "ttft_p99_over_mean", "x", TTFT, 1, 2.3, .30, TK_FROM_GUESS)                  \
     X(TR_HOPPER, "train_hopper", "of dense peak", TRAIN, 1, .48, .15, TK_FROM_TRAIN)               \
     X(TR_BLACKWELL, "train_blackwell", "of dense peak", TRAIN, 1, .45, .15, TK_FROM_TRAIN)         \
@@ -140,10 +141,10 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(TR_A2A, "train_alltoall", "of link, overlap included", TRAIN, 1, .5, .50, TK_FROM_GUESS)     \
     X(TR_S405B, "samples_llama31_405b", "k", TRAIN, 1, 280, .10, TK_FROM_GUESS)                    \
     X(TR_SGPT3, "samples_gpt3", "k at batch 2,048", TRAIN, 1, 590, .10, TK_FROM_GUESS)             \
-    X(TR_SLORA, "samples_lora", "k at 8 accelerators", TRAIN, 1, 3.1, .20, TK_FROM_GUESS)          \
-    X(TR_SLORA_N, "samples_lora_scale", "exponent", TRAIN, 0, .15, .10, TK_FROM_GUESS)             \
-    X(TR_S8B, "samples_llama31_8b", "k at 8 accelerators", TRAIN, 1, 170, .30, TK_FROM_GUESS)      \
-    X(TR_S8B_N, "samples_llama31_8b_scale", "exponent", TRAIN, 0, .25, .15, TK_FROM_GUESS)         \
+    X(TR_SLORA, "samples_lora", "k at a small batch", TRAIN, 1, 3.1, .20, TK_FROM_GUESS)           \
+    X(TR_SLORA_N, "samples_lora_twice", "accelerators", TRAIN, 1, 300, .60, TK_FROM_GUESS)         \
+    X(TR_S8B, "samples_llama31_8b", "k at a small batch", TRAIN, 1, 170, .30, TK_FROM_GUESS)       \
+    X(TR_S8B_N, "samples_llama31_8b_twice", "accelerators", TRAIN, 1, 150, .60, TK_FROM_GUESS)     \
     X(TR_EVAL, "train_evaluation", "min per short run", TRAIN, 1, .10, .50, TK_FROM_GUESS)         \
     X(PW_BASE_HOPPER, "power_base_hopper", "of TDP", ENERGY, 1, .50, .20, TK_FROM_POWER)           \
     X(PW_MEM_HOPPER, "power_memory_hopper", "of TDP at sqrt(HBM)", ENERGY, 1, .10, .50,            \

@@ -25,23 +25,32 @@ const char *tk_class_name(tk_class c)
     return names[c];
 }
 
-void tk_predict_keys(const tk_point *row, const tk_prediction *p,
-                     char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY])
+tk_stage tk_class_stage(tk_class c)
 {
-    const char *f = row->f[TK_COL_FRAMEWORK], *model = p->model ? p->model->name : "-";
-    if (strcmp(row->f[TK_COL_KIND], "training") == 0) { // adapters are a model of their own
-        bool lora = strstr(row->f[TK_COL_MODEL], "LoRA") || strstr(f, "LoRA");
-        char name[72], stack[16];
-        snprintf(name, sizeof name, "train %.50s%s", model, lora ? " lora" : "");
-        snprintf(stack, sizeof stack, "train %.8s", f);
-        tk_effects_keys(stack, p->hw, name, row->f[TK_COL_PRECISION], false, key);
-        return;
+    switch (c) {
+    case TK_CLASS_TTFT:
+    case TK_CLASS_TTFT_DISAGG: return TK_STAGE_TTFT;
+    case TK_CLASS_TRAIN:
+    case TK_CLASS_TRAIN_MOE:
+    case TK_CLASS_TRAIN_TIME: return TK_STAGE_TRAIN;
+    case TK_CLASS_POWER:
+    case TK_CLASS_ENERGY: return TK_STAGE_ENERGY;
+    default: return TK_STAGE_SERVE;
     }
-    const char *backend = strncmp(row->f[TK_COL_SYSTEM], "MLPerf", 6) == 0
-                              ? tk_backend_name(TK_BACKEND_MLPERF)
-                          : p->backend >= 0 ? tk_backend_name((tk_backend)p->backend)
-                                            : "none";
-    tk_effects_keys(backend, p->hw, model, row->f[TK_COL_PRECISION], row->disagg, key);
+}
+
+void tk_predict_trait(const tk_predictor *p, const tk_point *row, const tk_prediction *of,
+                      tk_trait *out)
+{
+    tk_prediction copy = *of;
+    tk_ask a = {p, row, &copy};
+    tk_serve_in in = {0};
+    if (strcmp(row->f[TK_COL_KIND], "training") == 0)
+        tk_predict_training_trait(&a, out);
+    else {
+        (void)tk_predict_case(&a, &in, NULL);
+        tk_predict_serving_trait(&a, &in, tk_class_stage(of->cls), out);
+    }
 }
 
 // "H200 (1000W CTS)" and "H200 @500W cap" are H200s: what stands behind the name is tried without.
@@ -67,6 +76,7 @@ void tk_predict(const tk_predictor *p, const tk_point *row, tk_prediction *out)
 void tk_predict_again(const tk_predictor *p, const tk_point *row, tk_prediction *out)
 {
     out->value = NAN;
+    out->share = 1;
     out->refused[0] = 0;
     tk_ask a = {p, row, out};
     tk_err err = TK_ERR_INIT;

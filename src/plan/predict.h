@@ -14,7 +14,8 @@
     X(CALIBRATED, "calibrated")    /* part, model and backend were all seen */                     \
     X(NEW_SYSTEM, "unseen system") /* the part was not */                                          \
     X(NEW_MODEL, "unseen model")   /* the model was not */                                         \
-    X(NEW_BOTH, "unseen system and model")
+    X(NEW_BOTH, "unseen system and model")                                                         \
+    X(INTERPOLATED, "interpolated") /* calibrated, and a case much like it was measured */
 
 typedef enum tk_tier {
 #define X(id, name) TK_TIER_##id,
@@ -58,6 +59,7 @@ typedef struct tk_predictor {
 typedef struct tk_prediction {
     double value; // in the row's unit
     tk_class cls;
+    double share; // of the value that its stage's effect multiplies
     const tk_hw *hw;
     const tk_model_entry *model;
     int backend;       // -1: none
@@ -77,9 +79,14 @@ typedef struct tk_ask {
 tk_status tk_predict_serving(const tk_ask *a, tk_err *err);
 tk_status tk_predict_training(const tk_ask *a, tk_err *err);
 tk_status tk_predict_energy(const tk_ask *a, tk_err *err);
-// The groups of a row (plan/effects.h).
-void tk_predict_keys(const tk_point *row, const tk_prediction *p,
-                     char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY]);
+// The traits of a row that was predicted, for the stage its class belongs to.
+void tk_predict_trait(const tk_predictor *p, const tk_point *row, const tk_prediction *of,
+                      tk_trait *out);
+tk_stage tk_class_stage(tk_class c);
+// The same from a case: of serving, of training.
+void tk_predict_serving_trait(const tk_ask *a, const tk_serve_in *in, tk_stage stage,
+                              tk_trait *out);
+void tk_predict_training_trait(const tk_ask *a, tk_trait *out);
 // The serving case behind a row, for energy.
 tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err);
 

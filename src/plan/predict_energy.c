@@ -26,7 +26,9 @@ static tk_status serving(const tk_ask *a, tk_err *err)
     tk_energy_serving(&in, &o, &w);
     double n = in.n_decode * tk_layout_ranks(&in.decode.at);
     bool wall = has(r->f[TK_COL_UNIT], "wall") || has(m, "wall") || has(m, "node");
-    double watts = n * (wall ? w.node_w : w.accel_w);
+    tk_trait t;
+    tk_predict_serving_trait(a, &in, TK_STAGE_ENERGY, &t);
+    double watts = n * (wall ? w.node_w : w.accel_w) * tk_effects_scale(a->p->fx, &t);
     bool per_token = has(m, "J_per_output_token");
     a->out->cls = per_token ? TK_CLASS_ENERGY : TK_CLASS_POWER;
     a->out->value = per_token ? watts / o.out_tok_per_s : watts;

@@ -242,6 +242,18 @@ static double unstated_scale(const tk_ask *a, bool pools)
     }
 }
 
+void tk_predict_serving_trait(const tk_ask *a, const tk_serve_in *in, tk_stage stage, tk_trait *out)
+{
+    const tk_point *r = a->row;
+    const char *backend = strncmp(r->f[TK_COL_SYSTEM], "MLPerf", 6) == 0
+                              ? tk_backend_name(TK_BACKEND_MLPERF)
+                          : a->out->backend >= 0 ? tk_backend_name((tk_backend)a->out->backend)
+                                                 : "none";
+    tk_trait_set(out, stage, backend, a->out->hw, a->out->model ? a->out->model->name : "-",
+                 r->f[TK_COL_PRECISION], r->disagg);
+    if (in->decode.hw) tk_serve_trait(in, stage, out->at);
+}
+
 tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
 {
     const tk_point *r = a->row;
@@ -270,10 +282,10 @@ tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
     else if (is_mlperf(r))
         in->max_batch = 2048;
     in->step_scale = unstated_scale(a, r->disagg);
-    if (a->p->fx && a->p->fx->n > 0) {
-        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
-        tk_predict_keys(r, a->out, key);
-        in->time_scale = tk_effects_scale(a->p->fx, key);
+    if (a->p->fx) {
+        tk_trait t;
+        tk_predict_serving_trait(a, in, TK_STAGE_SERVE, &t);
+        in->time_scale = tk_effects_scale(a->p->fx, &t);
     }
     TK_TRY(read_drafts(a, in, err));
     read_ablation(a, in);
@@ -286,13 +298,20 @@ done:
 static tk_status closed_loop(const tk_ask *a, tk_serve_in *in, tk_err *err)
 {
     tk_serve_out o;
+    bool ttft = strncmp(a->row->f[TK_COL_METRIC], "ttft", 4) == 0;
+    // InferenceX sends ten prompts per user, the first of all at once
+    if (ttft && strncmp(a->row->f[TK_COL_SYSTEM], "InferenceX", 10) == 0) in->rounds = 10;
     tk_status st = tk_serve(in, &o, err);
     if (st != TK_OK) return st;
-    bool ttft = strncmp(a->row->f[TK_COL_METRIC], "ttft", 4) == 0;
     bool p99 = has(a->row->f[TK_COL_METRIC], "p99");
     if (ttft) {
         a->out->cls = in->disagg ? TK_CLASS_TTFT_DISAGG : TK_CLASS_TTFT;
-        a->out->value = o.ttft_s * 1e3 * (p99 ? a->p->k->v[TK_P_P99_OVER_MEAN] : 1);
+        tk_trait t;
+        tk_predict_serving_trait(a, in, TK_STAGE_TTFT, &t);
+        // the wait for a place in the cache is no matter of how fast prompts are read
+        double service = (o.ttft_s - o.wait_s) * tk_effects_scale(a->p->fx, &t);
+        a->out->value = (service + o.wait_s) * 1e3 * (p99 ? a->p->k->v[TK_P_P99_OVER_MEAN] : 1);
+        a->out->share = 1 - o.wait_s / o.ttft_s;
     } else {
         a->out->cls = drafts_unstated(a) ? TK_CLASS_TPOT_R1
                       : in->disagg       ? TK_CLASS_TPOT_DISAGG

@@ -5,6 +5,7 @@
 #include "plan/train.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static tk_train_prec precision(const char *word, const tk_hw *hw)
@@ -46,7 +47,8 @@ static void default_layout(const tk_point *r, const tk_model_entry *m, tk_layout
     }
 }
 
-// Thousands of sequences that MLPerf's target takes; 0 = not a benchmark with one.
+// Sequences that MLPerf's target takes; 0 = not a benchmark with one. Where submitters choose the batch it grows with
+// the accelerators, and past a critical one sequences are wasted: 1 + batch / critical (McCandlish et al. 2018).
 static double samples(const tk_ask *a, double *fixed_min)
 {
     const double *v = a->p->k->v;
@@ -55,7 +57,7 @@ static double samples(const tk_ask *a, double *fixed_min)
     *fixed_min = 0;
     if (strstr(a->row->f[TK_COL_MODEL], "LoRA")) {
         *fixed_min = v[TK_P_TR_EVAL];
-        return 1e3 * v[TK_P_TR_SLORA] * pow(n / 8, v[TK_P_TR_SLORA_N]);
+        return 1e3 * v[TK_P_TR_SLORA] * (1 + n / v[TK_P_TR_SLORA_N]);
     }
     // evaluated every 46,080 sequences: the target is met at the sixth, with larger batches the seventh
     if (strcmp(m, "llama-3.1-405b") == 0)
@@ -63,7 +65,7 @@ static double samples(const tk_ask *a, double *fixed_min)
     if (strcmp(m, "gpt3-175b") == 0) return 1e3 * v[TK_P_TR_SGPT3] * (batch > 2048 ? 1.07 : 1);
     if (strcmp(m, "llama-3.1-8b") == 0) {
         *fixed_min = v[TK_P_TR_EVAL];
-        return 1e3 * v[TK_P_TR_S8B] * pow(n / 8, v[TK_P_TR_S8B_N]);
+        return 1e3 * v[TK_P_TR_S8B] * (1 + n / v[TK_P_TR_S8B_N]);
     }
     return 0;
 }
@@ -100,6 +102,17 @@ static tk_status metric(const tk_ask *a, const tk_train_in *in, const tk_train_o
     return TK_OK;
 }
 
+void tk_predict_training_trait(const tk_ask *a, tk_trait *out)
+{
+    const tk_point *r = a->row;
+    bool lora = strstr(r->f[TK_COL_MODEL], "LoRA") || strstr(r->f[TK_COL_FRAMEWORK], "LoRA");
+    char name[72];
+    snprintf(name, sizeof name, "%.50s%s", a->out->model->name, lora ? " lora" : "");
+    tk_trait_set(out, TK_STAGE_TRAIN, r->f[TK_COL_FRAMEWORK], a->out->hw, name,
+                 r->f[TK_COL_PRECISION], false);
+    out->at[0] = log2(fmax(r->n_accel, 1));
+}
+
 tk_status tk_predict_training(const tk_ask *a, tk_err *err)
 {
     const tk_point *r = a->row;
@@ -127,17 +140,18 @@ tk_status tk_predict_training(const tk_ask *a, tk_err *err)
     if (strcmp(r->f[TK_COL_FRAMEWORK], "Megatron-LM") == 0 && in.batch <= 0)
         in.batch = a->out->model->training_batch;
     default_layout(r, a->out->model, &in.at, in.n_accel);
+    // submissions that state a pipeline but no virtual stages interleave two layers at a time, as those that do
+    if (in.at.pp > 1 && in.at.vp < 1 && strcmp(r->f[TK_COL_FRAMEWORK], "NeMo") == 0)
+        in.at.vp = in.shape->n_layer / in.at.pp / 2;
     if (in.at.fsdp) in.at.tp = in.at.pp = 1;
     tk_train_out o;
     TK_TRY(tk_train_step(&in, &o, err));
-    if (a->p->fx && a->p->fx->n > 0) {
-        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
-        tk_predict_keys(r, a->out, key);
-        double scale = tk_effects_scale(a->p->fx, key);
-        o.tok_per_s_accel /= scale;
-        o.step_s *= scale;
-        o.mfu /= scale;
-    }
+    tk_trait t;
+    tk_predict_training_trait(a, &t);
+    double scale = tk_effects_scale(a->p->fx, &t);
+    o.tok_per_s_accel /= scale;
+    o.step_s *= scale;
+    o.mfu /= scale;
     TK_TRY(metric(a, &in, &o, err));
 done:
     return st;

@@ -8,8 +8,16 @@
 #include <string.h>
 #include <time.h>
 
-bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, double batch,
-                     tk_option *out)
+static void aim(const tk_search_in *in, tk_effects_field *out)
+{
+    tk_trait t;
+    tk_trait_set(&t, TK_STAGE_SERVE, tk_backend_name(in->backend), in->hw, in->model->name,
+                 in->precision ? in->precision : "", false);
+    tk_effects_aim(in->fx, &t, out);
+}
+
+static bool price(const tk_search_in *in, const tk_effects_field *field, const tk_layout *at,
+                  int mtp, double batch, tk_option *out)
 {
     int ranks = tk_layout_ranks(at);
     memset(out, 0, sizeof *out);
@@ -33,11 +41,10 @@ bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, doubl
                      .users = batch,
                      .mtp = mtp,
                      .accepted = mtp > 0 ? in->model->accepted[mtp] : 0};
-    if (in->fx) {
-        char key[TK_EFFECT_GROUPS][TK_EFFECT_KEY];
-        tk_effects_keys(tk_backend_name(in->backend), in->hw, in->model->name,
-                        in->precision ? in->precision : "", false, key);
-        s.time_scale = tk_effects_scale(in->fx, key);
+    if (field->n > 0 || field->whole != 0) {
+        double where[TK_TRAIT_DIMS];
+        tk_serve_trait(&s, TK_STAGE_SERVE, where);
+        s.time_scale = tk_effects_at(field, where);
     }
     tk_serve_out *o = &out->serve;
     if (tk_serve(&s, o, NULL) != TK_OK || o->running < 0.98 * batch) return false;
@@ -55,6 +62,14 @@ bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, doubl
         (q->ttft_s <= 0 || o->ttft_s <= q->ttft_s) && (q->tpot_s <= 0 || o->tpot_s <= q->tpot_s) &&
         (q->latency_s <= 0 || answer <= q->latency_s) && (q->power_w <= 0 || watts <= q->power_w);
     return true;
+}
+
+bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, double batch,
+                     tk_option *out)
+{
+    tk_effects_field field;
+    aim(in, &field);
+    return price(in, &field, at, mtp, batch, out);
 }
 
 // How far beyond its limits an option is; 1 = at the worst limit.
@@ -88,13 +103,14 @@ static void offer(tk_search_out *out, const tk_option *o)
     out->front[out->n_front++] = *o;
 }
 
-static void try_batches(const tk_search_in *in, tk_layout *at, int mtp, tk_search_out *out)
+static void try_batches(const tk_search_in *in, const tk_effects_field *field, tk_layout *at,
+                        int mtp, tk_search_out *out)
 {
     // quarter octaves: the rate is smooth in the batch
     for (double b = 1; b <= 16384; b = b < 4 ? b + 1 : ceil(b * 1.189)) {
         tk_option o;
         out->n_tried++;
-        if (!tk_search_price(in, at, mtp, b, &o)) break; // memory: larger ones do not fit either
+        if (!price(in, field, at, mtp, b, &o)) break; // memory: larger ones do not fit either
         out->n_fit++;
         if (o.within) {
             if (!out->found || o.tok_s_accel > out->best.tok_s_accel) out->best = o;
@@ -107,15 +123,15 @@ static void try_batches(const tk_search_in *in, tk_layout *at, int mtp, tk_searc
     }
 }
 
-static void try_layout(const tk_search_in *in, int ranks, int tp, int pp, int ep,
-                       tk_search_out *out)
+static void try_layout(const tk_search_in *in, const tk_effects_field *field, int ranks, int tp,
+                       int pp, int ep, tk_search_out *out)
 {
     tk_layout l = {.tp = tp, .pp = pp, .dp = ranks / tp / pp, .ep = ep, .cp = 1};
     if (tk_layout_complete(&l, &in->model->shape, ranks, NULL) != TK_OK) return;
     if (l.tp != tp || l.ep != ep) return; // completed into another one: tried by its own numbers
     if (in->tp_only && (l.dp > 1 || l.ep > 1)) return;
     int k_max = in->no_drafts ? 0 : in->model->n_accepted > 3 ? 3 : in->model->n_accepted - 1;
-    for (int k = 0; k <= (k_max > 0 ? k_max : 0); k++) try_batches(in, &l, k, out);
+    for (int k = 0; k <= (k_max > 0 ? k_max : 0); k++) try_batches(in, field, &l, k, out);
 }
 
 static int by_user(const void *a, const void *b)
@@ -133,6 +149,8 @@ tk_status tk_search(const tk_search_in *in, tk_search_out *out, tk_err *err)
     tk_shape_size size;
     tk_shape_measure(&in->model->shape, &size);
     clock_t start = clock();
+    tk_effects_field field;
+    aim(in, &field);
     for (int ranks = 1; ranks <= in->n_accel && ranks <= 128; ranks++) {
         bool pow2 = (ranks & (ranks - 1)) == 0;
         if (in->n_accel % ranks || (!pow2 && ranks != in->n_accel)) continue;
@@ -142,7 +160,7 @@ tk_status tk_search(const tk_search_in *in, tk_search_out *out, tk_err *err)
                 int stage = ranks / pp;
                 if (!size.moe && tp != stage) continue; // dense replicas need no shared experts
                 for (int ep = 1; ep <= stage; ep = ep == stage ? stage + 1 : stage)
-                    if (size.moe || ep == 1) try_layout(in, ranks, tp, pp, ep, out);
+                    if (size.moe || ep == 1) try_layout(in, &field, ranks, tp, pp, ep, out);
             }
     }
     out->seconds = (double)(clock() - start) / CLOCKS_PER_SEC;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "plan/serve.h"
 
+#include "plan/rounds.h"
+
 #include <math.h>
 
 static void prompt_cost(const tk_case *c, const tk_serve_in *in, double n_seq, tk_cost *out)
@@ -12,16 +14,35 @@ static void prompt_cost(const tk_case *c, const tk_serve_in *in, double n_seq, t
     tk_cost_step(c, &w, out);
 }
 
-static double tpot_of(const tk_serve_in *in, double b, double prompt_s, tk_cost *step)
+// What prompts add to the steps between them, `arrivals` to a step: their own work, and once in every step that
+// carries any the launches that graphs spare a pure decode step.
+static double mixed_s(const tk_serve_in *in, const tk_cost *prompt, double arrivals)
 {
     const double *v = in->decode.k->v;
+    int b = (int)in->decode.backend;
+    double launch = prompt->fixed + prompt->host;
+    return arrivals * v[TK_P_MIX_TRTLLM + b] * (prompt->s - launch) / in->decode.at.dp +
+           -expm1(-arrivals) * v[TK_P_EAGER_TRTLLM + b] * launch;
+}
+
+static double scaled(double s, double scale)
+{
+    return scale > 0 ? s * scale : s;
+}
+
+static double step_of(const tk_serve_in *in, double b, tk_cost *step)
+{
     double tau = in->mtp > 0 ? in->accepted : 1;
     tk_work w = {b, 1 + in->mtp, in->isl + in->osl / 2, false};
     tk_cost_step(&in->decode, &w, step);
-    double s = step->s * (1 + v[TK_P_MTP_DRAFT] * in->mtp) / tau;
-    if (in->step_scale > 0) s *= in->step_scale;
-    if (!in->disagg) s += b / in->osl * prompt_s * v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
-    return in->time_scale > 0 ? s * in->time_scale : s;
+    double s = step->s * (1 + in->decode.k->v[TK_P_MTP_DRAFT] * in->mtp) / tau;
+    return scaled(scaled(s, in->step_scale), in->time_scale);
+}
+
+static double tpot_of(const tk_serve_in *in, double b, const tk_cost *prompt, tk_cost *step)
+{
+    double s = step_of(in, b, step);
+    return in->disagg ? s : s + scaled(mixed_s(in, prompt, b / in->osl), in->time_scale);
 }
 
 // Tokens that a running sequence keeps in the cache: engines that never evict
@@ -29,12 +50,13 @@ static double tpot_of(const tk_serve_in *in, double b, double prompt_s, tk_cost 
 static double reserved(const tk_serve_in *in)
 {
     bool whole = in->decode.backend == TK_BACKEND_TRTLLM || in->decode.backend == TK_BACKEND_MLPERF;
-    return in->isl + in->osl * (whole ? 0.85 : 0.6);
+    return in->isl + in->osl * (whole ? 1 : 0.6);
 }
 
 typedef struct solver {
     const tk_serve_in *in;
-    double prompt_s;  // replica time per request, decode side when colocated
+    const tk_cost *prompt; // of as many prompts as attention has replicas
+    double prompt_s;       // replica time per request
     double pool_rate; // requests per second that the prefill pool makes; INFINITY when colocated
     double alone_s;
 } solver;
@@ -44,7 +66,7 @@ static bool sustained(const solver *s, double b, const char **limit)
 {
     const tk_serve_in *in = s->in;
     tk_cost step;
-    double tpot = tpot_of(in, b, s->prompt_s, &step);
+    double tpot = tpot_of(in, b, s->prompt, &step);
     double rate = b * in->n_decode / (in->osl * tpot);
     if (in->tpot_limit_s > 0 && tpot > in->tpot_limit_s) {
         *limit = "latency";
@@ -83,6 +105,57 @@ static double solve(const solver *s, double hi, const char **limit)
     return lo > 0 ? lo : hi;
 }
 
+// The mean of the logarithm over what the number of slots may be: it is known to an eighth, and where it is near the
+// number of users the wait depends on it wildly.
+static double over_slots(const tk_rounds_in *r)
+{
+    tk_rounds_in few = *r, many = *r;
+    few.slots *= 7.0 / 8;
+    many.slots *= 9.0 / 8;
+    double wait = tk_rounds_wait(r);
+    if (few.slots >= r->users) return wait;
+    return sqrt(wait) * pow(tk_rounds_wait(&few) * tk_rounds_wait(&many), 0.25);
+}
+
+// Mean time from a prompt's sending to its first token beyond the wait for a place, o->wait_s, when all users began at
+// once.
+static double rounds_s(const tk_serve_in *in, const solver *s, tk_serve_out *o)
+{
+    enum { PASS_TOKENS = 8192 }; // prompt tokens of a pass, vLLM's and TensorRT-LLM's default
+    const double *v = in->decode.k->v;
+    const tk_case *c = in->disagg ? &in->prefill : &in->decode;
+    double pools =
+        in->disagg ? in->n_prefill > 0 ? in->n_prefill : 1 + o->req_per_s * s->prompt_s : 1;
+    double tau = in->mtp > 0 ? in->accepted : 1, launch = s->prompt->fixed + s->prompt->host;
+    double slow =
+        scaled(v[TK_P_PREFILL_SLOW] * v[TK_P_MIX_TRTLLM + (int)c->backend], in->time_scale);
+    tk_cost one;
+    double low = step_of(in, 1, &one) * tau, high = step_of(in, o->running, &one) * tau;
+    double more = o->running > 1 ? (high - low) / (o->running - 1) : 0;
+    tk_rounds_in r = {.users = in->users / in->n_decode,
+                      .slots = in->max_batch > 0 ? fmin(in->max_batch, o->capacity) : o->capacity,
+                      .rounds = in->rounds,
+                      .step_s = low - more,
+                      .step_more_s = more,
+                      .steps = in->osl / tau,
+                      .spread = 1.0 / 9, // drawn between 0.8 and 1 of the nominal
+                      .prompt_s = slow * (s->prompt->s - launch) / c->at.dp,
+                      .pass_s = launch * v[TK_P_EAGER_TRTLLM + (int)c->backend],
+                      .per_pass = c->at.dp * PASS_TOKENS / in->isl,
+                      .apart = in->disagg};
+    if (in->disagg) {
+        r.prompt_s = v[TK_P_DISAGG_BURST] * s->prompt_s * in->n_decode / pools;
+        r.slots = r.users;
+    }
+    o->wait_s = 0;
+    double all = over_slots(&r);
+    if (r.slots * 7 / 8 >= r.users) return all;
+    r.slots = r.users;
+    double service = fmin(all, tk_rounds_wait(&r));
+    o->wait_s = all - service;
+    return service;
+}
+
 static void first_token(const tk_serve_in *in, const solver *s, tk_serve_out *o)
 {
     const double *v = in->decode.k->v;
@@ -90,21 +163,26 @@ static void first_token(const tk_serve_in *in, const solver *s, tk_serve_out *o)
     double users = in->users > 0 ? in->users : o->running * in->n_decode;
     double residence = users / o->req_per_s;
     double wait = residence - in->osl * o->tpot_s - (in->disagg ? s->alone_s : 0);
-    o->wait_s = wait > 0.02 * residence ? v[TK_P_QUEUE] * wait : 0;
-    double burst = v[in->disagg ? TK_P_DISAGG_BURST : TK_P_BURST_TRTLLM + b];
-    double pool = in->disagg ? in->n_prefill > 0 ? in->n_prefill : 1 + o->req_per_s * s->prompt_s
-                             : in->n_decode;
-    double admitted = in->disagg ? users : o->running * in->n_decode;
+    o->wait_s = wait > 0.02 * residence ? wait : 0;
     double products = 0; // prompts run without graphs: a launch each
     for (int i = 0; i < in->decode.shape->n_group; i++)
         products += (double)in->decode.shape->layer[i].n * in->decode.shape->layer[i].n_gemm;
-    o->ttft_s = v[TK_P_FIRST_TRTLLM + b] * 1e-3 * products / 500 +
-                v[TK_P_PREFILL_SLOW] * s->alone_s + burst * admitted / pool * s->prompt_s +
-                o->wait_s;
-    if (in->disagg)
-        o->ttft_s += v[TK_P_DISAGG_FIRST] * 1e-3;
+    o->ttft_s = v[TK_P_FIRST_TRTLLM + b] * 1e-3 * products / 500;
+    if (in->disagg) o->ttft_s += v[TK_P_DISAGG_FIRST] * 1e-3;
+    if (in->rounds > 0 && in->users > 0)
+        o->ttft_s += rounds_s(in, s, o);
     else
-        o->ttft_s += 0.5 * o->step.s;
+        o->ttft_s += v[TK_P_PREFILL_SLOW] * s->alone_s + (in->disagg ? 0 : 0.5 * o->step.s);
+    o->ttft_s += o->wait_s;
+}
+
+// Of what prompts add to the mean step, the share that the median step bears. They arrive Poisson: below ln 2 to a step
+// the median step has none, far above its number lies ln 2 below the mean; rounded where they meet.
+static double median_share(double arrivals)
+{
+    if (!(arrivals > 0)) return 0;
+    double over = arrivals - 0.6931, few = arrivals * arrivals / (arrivals * arrivals + 0.48);
+    return fmin(few, (over + hypot(over, 0.3)) / 2 / arrivals);
 }
 
 tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
@@ -123,7 +201,7 @@ tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
     tk_cost alone, full;
     prompt_cost(pc, in, 1, &alone);
     prompt_cost(pc, in, pc->at.dp, &full);
-    solver s = {in, full.s / pc->at.dp, INFINITY, alone.s};
+    solver s = {in, &full, full.s / pc->at.dp, INFINITY, alone.s};
     if (in->disagg && in->n_prefill > 0)
         s.pool_rate = 0.95 * in->n_prefill * pc->at.pp / s.prompt_s;
     double hi = o->capacity;
@@ -131,16 +209,13 @@ tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
     if (in->users > 0 && hi > in->users / in->n_decode) hi = in->users / in->n_decode;
     o->running = solve(&s, hi, &o->limit);
     if (in->users > 0 && o->running * in->n_decode > 0.98 * in->users) o->limit = "users";
-    o->tpot_s = tpot_of(in, o->running, s.prompt_s, &o->step);
+    o->tpot_s = tpot_of(in, o->running, s.prompt, &o->step);
     if (in->tpot_limit_s > 0 && o->tpot_s > in->tpot_limit_s * 1.02 && o->running < 1)
         return tk_fail(err, TK_FAILED, "one user alone takes %.1f ms per token, the limit is %.1f",
                        o->tpot_s * 1e3, in->tpot_limit_s * 1e3);
     o->prompt = full;
-    // prompts arrive b/osl to a step, Poisson: below ln 2 the median step has none
-    double mix = s.prompt_s * in->decode.k->v[TK_P_MIX_TRTLLM + (int)in->decode.backend];
-    double arrivals = in->disagg ? 0 : o->running / in->osl;
-    if (in->time_scale > 0) mix *= in->time_scale;
-    o->itl_median_s = o->tpot_s - mix * fmin(arrivals, 0.693);
+    double pure = step_of(in, o->running, &o->step);
+    o->itl_median_s = pure + (o->tpot_s - pure) * median_share(o->running / in->osl);
     o->prefill_s = alone.s;
     o->req_per_s = o->running * in->n_decode / (in->osl * o->tpot_s);
     o->out_tok_per_s = o->req_per_s * in->osl;
@@ -149,4 +224,19 @@ tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
                  (in->disagg ? in->n_prefill * tk_layout_ranks(&in->prefill.at) : 0);
     first_token(in, &s, o);
     return TK_OK;
+}
+
+void tk_serve_trait(const tk_serve_in *in, tk_stage stage, double at[3])
+{
+    tk_memory m;
+    tk_cost_memory(&in->decode, reserved(in), &m);
+    double batch = fmax(m.kv_tokens / fmax(reserved(in), 1), 1);
+    if (in->max_batch > 0) batch = fmin(batch, in->max_batch);
+    if (in->users > 0)
+        batch = stage == TK_STAGE_TTFT ? in->users / in->n_decode
+                                       : fmin(batch, in->users / in->n_decode);
+    at[0] = log2(fmax(batch, 1));
+    double ranks = tk_layout_ranks(&in->decode.at);
+    at[1] = log2(fmax(stage == TK_STAGE_TTFT ? in->isl : in->isl + in->osl / 2, 1));
+    at[2] = log2(fmax(stage == TK_STAGE_TTFT ? in->osl : ranks, 1));
 }

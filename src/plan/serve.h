@@ -22,8 +22,9 @@ typedef struct tk_serve_in {
     double tpot_limit_s;     // 0 = none: users are lowered until TPOT is within
     int mtp;                 // draft tokens per step
     double accepted;         // tokens per step with mtp drafts, needed when mtp > 0
-    double time_scale;       // multiplies the time per token, 0 = 1 (plan/effects.h)
-    double step_scale;       // multiplies the step, 0 = 1 (for drafts that a row does not state)
+    double rounds;     // prompts of each user from a common start, 0 = steady state (plan/rounds.h)
+    double time_scale; // multiplies the time per token, 0 = 1 (plan/effects.h)
+    double step_scale; // multiplies the step, 0 = 1 (for drafts that a row does not state)
 } tk_serve_in;
 
 typedef struct tk_serve_out {
@@ -41,5 +42,8 @@ typedef struct tk_serve_out {
 
 // TK_NOMEM when the weights do not fit or not one sequence does.
 tk_status tk_serve(const tk_serve_in *in, tk_serve_out *out, tk_err *err);
+
+// Where a case lies, in octaves, for plan/effects.h: sequences, tokens, ranks of a replica.
+void tk_serve_trait(const tk_serve_in *in, tk_stage stage, double at[3]);
 
 #endif

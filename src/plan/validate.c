@@ -178,8 +178,10 @@ tk_validation *tk_validate(tk_catalog *c, const tk_constants *k, const tk_points
         r->fitted = strcmp(pts->p[i].f[TK_COL_SPLIT], "fit") == 0;
         r->scored = strcmp(pts->p[i].f[TK_COL_SPLIT], "context") != 0;
         if (r->p.refused[0]) continue;
-        r->tier = tk_constants_tier(k, &r->p);
-        tk_constants_interval(k, &r->p, &r->low, &r->high);
+        tk_trait t;
+        tk_predict_trait(&p, &pts->p[i], &r->p, &t);
+        r->tier = tk_constants_tier(k, &r->p, &t);
+        tk_constants_interval(k, &r->p, r->tier, &r->low, &r->high);
         if (isfinite(pts->value[i])) r->error = r->p.value / pts->value[i] - 1;
     }
     hold_out(v);

@@ -3,6 +3,7 @@
 #include "plan/claims.h"
 #include "plan/energy.h"
 #include "plan/report_html.h"
+#include "plan/rounds.h"
 #include "plan/search.h"
 #include "plan/shapley.h"
 #include "plan/tco.h"
@@ -257,6 +258,71 @@ static void a_closed_loop_obeys_little_and_its_limits(void **state)
     assert_non_null(strstr(err.msg, "GB of weights"));
 }
 
+// Rounds of one user wait for nobody; a first round of n prompts that a pass takes one at a time waits n/2 passes in the
+// mean; with half the places the second half waits for an answer to end.
+static void rounds_wait_as_their_arithmetic_says(void **state)
+{
+    (void)state;
+    tk_rounds_in in = {.users = 1,
+                       .slots = 1,
+                       .rounds = 10,
+                       .step_s = 0.01,
+                       .steps = 100,
+                       .prompt_s = 0.2,
+                       .pass_s = 0.05,
+                       .per_pass = 1};
+    near(tk_rounds_wait(&in), 0.25, 1e-9);
+    in.users = in.slots = 40;
+    in.rounds = 1;
+    in.step_s = 0;
+    near(tk_rounds_wait(&in), 0.25 * 41 / 2, 1e-9);
+    in.per_pass = 40;
+    near(tk_rounds_wait(&in), 40 * 0.2 + 0.05, 1e-9);
+    in.apart = true;
+    near(tk_rounds_wait(&in), 0.2 * 41 / 2 + 0.05, 1e-9);
+    in = (tk_rounds_in){.users = 2,
+                        .slots = 1,
+                        .rounds = 50,
+                        .step_s = 0.01,
+                        .steps = 100,
+                        .prompt_s = 0.1,
+                        .per_pass = 1};
+    double cycle = 0.1 + 100 * 0.01; // of the one place: the other user waits for it
+    assert_true(fabs(tk_rounds_wait(&in) - cycle) < 0.1 * cycle);
+    in.steps = NAN; // nonsense ends too
+    (void)tk_rounds_wait(&in);
+}
+
+// Kriging gives a measured case most of its residual, one like it less, a strange one nothing.
+static void effects_fade_with_distance(void **state)
+{
+    (void)state;
+    const tk_hw *hw, *other;
+    assert_int_equal(tk_catalog_hw(catalog, "b200", &hw, NULL), TK_OK);
+    assert_int_equal(tk_catalog_hw(catalog, "a100", &other, NULL), TK_OK);
+    tk_trait seen, t;
+    tk_trait_set(&seen, TK_STAGE_SERVE, "vllm", hw, "m", "fp8", false);
+    tk_effects *fx = tk_alloc(sizeof *fx);
+    *fx = (tk_effects){.trait = &seen, .n = 1};
+    fx->weight[0] = 0.3 / tk_trait_covariance(&seen, &seen);
+    near(log(tk_effects_scale(fx, &seen)), 0.3, 1e-9);
+    near(tk_effects_nearest(fx, &seen), 1, 1e-9);
+    t = seen;
+    t.at[0] += 2;
+    double far = log(tk_effects_scale(fx, &t));
+    assert_true(far > 0.05 && far < 0.3);
+    tk_effects_field field;
+    tk_effects_aim(fx, &seen, &field);
+    near(tk_effects_at(&field, t.at), tk_effects_scale(fx, &t), 1e-12);
+    tk_trait_set(&t, TK_STAGE_SERVE, "sglang", other, "n", "fp8", false);
+    t.at[0] = 30;
+    near(tk_effects_scale(fx, &t), 1, 1e-3);
+    tk_trait_set(&t, TK_STAGE_TRAIN, "vllm", hw, "m", "fp8", false);
+    near(tk_effects_scale(fx, &t), 1, 0); // another stage
+    near(tk_effects_scale(NULL, &t), 1, 0);
+    tk_free(fx);
+}
+
 // The measured depths of TensorRT-LLM's post (note, finding 7): 1.92, 2.58, 2.82, 2.99, 3.01 tokens a step.
 static void the_draft_depth_curve_has_its_measured_shape(void **state)
 {
@@ -386,6 +452,8 @@ int main(void)
         cmocka_unit_test(collectives_follow_their_formula),
         cmocka_unit_test(a_step_never_beats_its_roof_and_grows),
         cmocka_unit_test(a_closed_loop_obeys_little_and_its_limits),
+        cmocka_unit_test(rounds_wait_as_their_arithmetic_says),
+        cmocka_unit_test(effects_fade_with_distance),
         cmocka_unit_test(the_draft_depth_curve_has_its_measured_shape),
         cmocka_unit_test(training_layouts_and_failures),
         cmocka_unit_test(the_front_is_undominated_and_within_the_level),

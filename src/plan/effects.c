@@ -10,7 +10,8 @@ typedef struct spread {
         near; // standard deviations of log: of a group, and of what varies within it by `at`
 } spread;
 
-// Chosen once by the marginal likelihood of all residuals (plan/fit_noise.c), not by any fold.
+// Chosen once by the marginal likelihood of all residuals (plan/fit_noise.c), not by any fold; TTFT's by the folds
+// (docs/planner.md says why).
 static const struct {
     double length[TK_TRAIT_DIMS]; // octaves
     spread common, group[TK_TRAIT_GROUPS];

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "text/newer.h"
 
 #include <string.h>
 
@@ -22,13 +23,36 @@ static const char space_class[] =
     "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}"
     "\\x{3000}";
 
-static void spell_out_spaces(const char *p, size_t len, tk_buf *out)
+// "p{L}" or "P{L}", the rest of an escape: with what PCRE2's Unicode does not have yet. Returns its length, 0 when
+// there is nothing to add.
+static size_t spell_out_category(const char *p, size_t len, bool in_class, tk_buf *out)
+{
+    const char *end = len > 3 && p[1] == '{' ? memchr(p, '}', TK_MIN(len, (size_t)8)) : NULL;
+    if (end == NULL || (*p == 'P' && in_class)) return 0;
+    size_t n = (size_t)(end - p) - 2;
+    for (size_t i = 0; i < TK_COUNT(tok_newer); i++) {
+        const char *name = tok_newer[i].category, *more = tok_newer[i].characters;
+        if (strlen(name) != n || memcmp(name, p + 2, n) != 0) continue;
+        if (in_class)
+            tk_buf_addf(out, "\\p{%s}%s", name, more);
+        else
+            tk_buf_addf(out, "[%s\\p{%s}%s]", *p == 'P' ? "^" : "", name, more);
+        return n + 3;
+    }
+    return 0;
+}
+
+static void spell_out(const char *p, size_t len, tk_buf *out)
 {
     bool in_class = false;
     for (size_t i = 0; i < len; i++) {
         if (p[i] == '\\' && i + 1 < len) {
             char c = p[++i];
-            if (c == 's' && in_class)
+            size_t skip =
+                c == 'p' || c == 'P' ? spell_out_category(p + i, len - i, in_class, out) : 0;
+            if (skip > 0)
+                i += skip - 1;
+            else if (c == 's' && in_class)
                 tk_buf_add_str(out, space_class);
             else if (c == 's')
                 tk_buf_addf(out, "[%s]", space_class);
@@ -54,7 +78,13 @@ tk_status tok_compile(const char *pattern, size_t len, const char *where, pcre2_
     int code;
     PCRE2_SIZE at;
     tk_buf spelt = tk_buf_make(1 << 20);
-    spell_out_spaces(pattern, len, &spelt);
+    spell_out(pattern, len, &spelt);
+    if (spelt.failed) {
+        tk_buf_free(&spelt);
+        return tk_fail(err, TK_BAD_INPUT,
+                       "%s: a pattern of %zu bytes is too long once its classes are spelt out",
+                       where, len);
+    }
     *out = pcre2_compile((PCRE2_SPTR)tk_buf_str(&spelt), spelt.len,
                          PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
     tk_buf_free(&spelt);

@@ -54,6 +54,11 @@ def text(r):
     return "".join(r.choice(WORDS) if r.random() < 0.25 else r.choice(ALPHABET) * r.choice((1, 1, 1, 2, 4)) for _ in range(r.randrange(0, 14)))
 
 
+def newer_text(r):
+    """Of Unicode 15 to 16: letters, marks, digits, punctuation, symbols."""
+    return "".join(r.choice("a  a\u2ffd\u2427\U00010d4b\U00010d69\U00010d41\U00010d6e\ua7cb\u1b7f") for _ in range(r.randrange(1, 12)))
+
+
 BYTES = [disguise()[b] for b in range(256)]
 BYTE_MERGES = ["a b", "ab ab", "Ġ a", "Ġa b", "Ġ Ġ"] + [m for m in trained_merges(400) if m not in ("a b", "ab ab", "Ġ a", "Ġa b", "Ġ Ġ")]
 CHARS = ["<unk>"] + [f"<0x{b:02X}>" for b in range(256)] + list("abABs.,!1▁é你")
@@ -170,6 +175,11 @@ def cases():
     yield "decoder Strip before Fuse", char_case(norm=REPLACE, decoder=sequence("decoders", UNREPLACE, STRIP, FUSE))
     yield "decoder Replace after Fuse", char_case(norm=REPLACE, decoder=sequence("decoders", FUSE, UNREPLACE))
     yield "no decoder", char_case(norm=REPLACE)
+    # characters that Unicode 14 does not have, after and before what would merge with their first byte
+    classes = {"type": "Split", "pattern": {"Regex": "[\\p{Lu}\\p{Lo}\\p{M}a]+| ?[\\p{P}\\p{S}]+|\\p{Nd}{1,3}|\\s+|\\P{L}"},
+               "behavior": "Isolated", "invert": False}
+    yield "newer", make(bpe(BYTES, ["Ġ â", "a â", "Ġ ð", "a ð", "ð Ĳ"]), decoder=level(),
+                        pre_tokenizer=sequence("pretokenizers", classes, level()))
 
 
 def expected(t, fed):
@@ -187,7 +197,7 @@ def main():
     n, bad, vocabularies, merges = int(sys.argv[2]), 0, [], []
     for name, j in cases():
         r = random.Random(name)
-        fed = [text(r) for _ in range(n)]
+        fed = [newer_text(r) if name == "newer" else text(r) for _ in range(n)]
         t = Tokenizer.from_str(json.dumps(j))
         want = expected(t, fed)
         if sys.argv[1] == "--golden":

@@ -5,7 +5,7 @@
 //   BLOCK2D    value = decode(code) * scale[i / block_out][j / block_in]     DeepSeek FP8: 128 x 128, ragged edges
 //   GROUP      value = decode(code) * scale[i][j / group] * scale_global      NVFP4 (group 16, E4M3 scales),
 //                                                                            MXFP4 (group 32, E8M0 scales),
-//                                                                            INT4 (groups of 32, 128, ...)
+//                                                                            INT4 and INT8 (any group)
 //   CHANNEL is GROUP with group >= n_in; per-tensor FP8 is BLOCK2D with one block.
 #ifndef TK_NUM_MATRIX_H
 #define TK_NUM_MATRIX_H

@@ -62,11 +62,11 @@ static bool scales_are_f16(const tk_matrix *w)
     return true;
 }
 
-// Form Q4 has an f16 for every 32 columns: a scale of more columns is repeated.
-static tk_pack pack_of_i4(const tk_matrix *w)
+// Forms Q4 and Q8 have an f16 for every 32 columns: a scale of more columns is repeated.
+static tk_pack pack_of_int(const tk_matrix *w, tk_pack kind)
 {
     bool groups = w->scale_kind != TK_SCALE_NONE && w->block_in % TK_GROUP == 0;
-    return groups && w->scale_global == 1 && scales_are_f16(w) ? TK_PACK_Q4 : TK_PACK_NONE;
+    return groups && w->scale_global == 1 && scales_are_f16(w) ? kind : TK_PACK_NONE;
 }
 
 tk_pack tk_pack_of(const tk_matrix *w)
@@ -82,7 +82,8 @@ tk_pack tk_pack_of(const tk_matrix *w)
     case TK_DTYPE_Q6_K: kind = TK_PACK_Q6K; break;
     case TK_DTYPE_MXFP4: kind = TK_PACK_MX4; break;
     case TK_DTYPE_F4_E2M1: kind = pack_of_fp4(w); break;
-    case TK_DTYPE_I4: kind = pack_of_i4(w); break;
+    case TK_DTYPE_I4: kind = pack_of_int(w, TK_PACK_Q4); break;
+    case TK_DTYPE_I8: kind = pack_of_int(w, TK_PACK_Q8); break;
     case TK_DTYPE_BF16: kind = TK_PACK_BF16; break;
     case TK_DTYPE_F8_E4M3: kind = pack_of_fp8(w); break;
     default: break;
@@ -287,17 +288,22 @@ static void pack_fp4(const tk_matrix *w, tk_pack kind, int64_t row, int r, uint8
     }
 }
 
-// One row of I4 codes, whose scales are all f16.
-static void pack_i4(const tk_matrix *w, int64_t row, int r, uint8_t *units, uint8_t *scales)
+// One row of I4 or I8 codes, whose scales are all f16.
+static void pack_int(const tk_matrix *w, tk_pack kind, int64_t row, int r, uint8_t *units,
+                     uint8_t *scales)
 {
-    const form *f = &forms[TK_PACK_Q4];
+    const form *f = &forms[kind];
     const uint8_t *b = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
     for (int64_t k = 0; k < w->n_in; k += TK_GROUP) {
         uint8_t q[TK_GROUP];
         uint16_t d = tk_f16_from_f32(tk_matrix_scale(w, row / w->block_out, k / w->block_in));
         for (int j = 0; j < TK_GROUP; j++)
-            q[j] = (uint8_t)(b[(k + j) / 2] >> ((k + j) % 2 * 4) & 15);
-        put4(units, r, q, TK_GROUP);
+            q[j] = kind == TK_PACK_Q8 ? b[k + j] ^ 0x80
+                                      : (uint8_t)(b[(k + j) / 2] >> ((k + j) % 2 * 4) & 15);
+        if (kind == TK_PACK_Q8)
+            put8(units, r, q, TK_GROUP);
+        else
+            put4(units, r, q, TK_GROUP);
         memcpy(scales + 2 * r, &d, sizeof d);
         units += f->unit_bytes;
         scales += f->scale_bytes;
@@ -333,8 +339,8 @@ void tk_pack_panel(const tk_matrix *w, const tk_packed *shape, int64_t i_panel, 
             for (int64_t k = 0; k < w->n_in; k++) out[at8(r, k)] = b[k];
         else if (w->dtype == TK_DTYPE_F4_E2M1)
             pack_fp4(w, shape->kind, row0 + r, r, out, scales);
-        else if (w->dtype == TK_DTYPE_I4)
-            pack_i4(w, row0 + r, r, out, scales);
+        else if (w->dtype == TK_DTYPE_I4 || w->dtype == TK_DTYPE_I8)
+            pack_int(w, shape->kind, row0 + r, r, out, scales);
         else
             pack_blocks(w, shape->kind, b, r, out, scales);
     }

@@ -8,6 +8,7 @@
 //   X.weight_packed + X.weight_scale + X.weight_global_scale   compressed-tensors NVFP4: the global is a divisor
 //   X.weight_packed + X.weight_scale                           compressed-tensors MXFP4: E8M0 per 32
 //   X.weight_packed I32 + X.weight_scale + X.weight_shape      compressed-tensors INT4: one per group of columns
+//   X.weight I8 + X.weight_scale                               compressed-tensors INT8: one, one per row or group
 #include "store/ckpt_priv.h"
 
 #include "base/limits.h"
@@ -245,14 +246,23 @@ static const char *quant_method(const tk_ckpt *c)
     return text ? text : "a quantisation of its own";
 }
 
+// Others keep I8 too, without a weight_scale (bitsandbytes): those are refused by their name.
+static bool is_compressed_tensors(const tk_ckpt *c)
+{
+    const char *method =
+        json_string_value(json_object_get(tk_ckpt_quant_config(c), "quant_method"));
+    return method && strcmp(method, "compressed-tensors") == 0;
+}
+
 // Tensors that change what integer codes mean.
-static tk_status only_symmetric(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_err *err)
+static tk_status nothing_more(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_err *err)
 {
     static const struct {
         const char *tail, *what;
     } others[] = {
         {"weight_g_idx", "its columns are grouped in the order of activations (actorder)"},
-        {"weight_zero_point", "its codes are asymmetric"}};
+        {"weight_zero_point", "its codes are asymmetric"},
+        {"pre_quant_scale", "its inputs are to be scaled before (SmoothQuant)"}};
     for (size_t i = 0; i < TK_COUNT(others); i++) {
         const tk_tensor *o = find_beside(c, name, others[i].tail);
         if (o)
@@ -344,7 +354,7 @@ static tk_status int4(const tk_ckpt *c, const char *name, const tk_tensor *t, tk
                       tk_err *err)
 {
     int64_t words = t->n_dim ? t->dim[t->n_dim - 1] : 0;
-    tk_status st = only_symmetric(c, name, t, err);
+    tk_status st = nothing_more(c, name, t, err);
     if (st != TK_OK) return st;
     if (m->n_in % 8 == 0 && words == m->n_in / 4 && has_shape(t, m->n_out, words))
         return tk_fail(
@@ -358,6 +368,17 @@ static tk_status int4(const tk_ckpt *c, const char *name, const tk_tensor *t, tk
     m->row_bytes = (size_t)m->n_in / 2;
     st = check_weight_shape(find_beside(c, name, "weight_shape"), m, err);
     return st == TK_OK ? int_scales(c, name, t, m, err) : st;
+}
+
+// Weights of int-quantized; how activations were rounded is not looked at, ours stay as they are.
+static tk_status int8(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_matrix *m,
+                      tk_err *err)
+{
+    tk_status st = nothing_more(c, name, t, err);
+    if (st != TK_OK) return st;
+    if (!has_shape(t, m->n_out, m->n_in)) return wrong_shape(t, m->n_out, m->n_in, err);
+    m->row_bytes = (size_t)m->n_in;
+    return int_scales(c, name, t, m, err);
 }
 
 static tk_status not_there(const tk_ckpt *c, const char *name, tk_err *err)
@@ -400,6 +421,9 @@ tk_status tk_ckpt_matrix(const tk_ckpt *c, const char *name, int64_t n_out, int6
         (bytes && (t == packed || find_beside(c, name, "weight_scale"))))
         return fp4(c, name, t, out, err);
     if (t == packed && t->dtype == TK_DTYPE_I32) return int4(c, name, t, out, err);
+    if (t->dtype == TK_DTYPE_I8 && t != packed &&
+        (find_beside(c, name, "weight_scale") || is_compressed_tensors(c)))
+        return int8(c, name, t, out, err);
     bool fp8 = t->dtype == TK_DTYPE_F8_E4M3 || t->dtype == TK_DTYPE_F8_E5M2;
     if (t == packed || (!fp8 && !is_weight_type(t->dtype))) return wrong_type(c, t, err);
     if (!has_shape(t, n_out, n_in)) return wrong_shape(t, n_out, n_in, err);

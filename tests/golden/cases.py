@@ -137,6 +137,7 @@ CASES = [
     Case("llama-nvfp4-compressed", llama(**dense(160, 160, 2, 5, 1, 32, 81)), dtype="BF16",
          quant="nvfp4-compressed"),
     Case("llama-fp8-channel", llama(**dense(96, 80, 2, 3, 1, 32, 61)), dtype="BF16", quant="fp8-channel"),
+    Case("llama-int8-channel", llama(**dense(96, 80, 2, 3, 1, 32, 61)), dtype="BF16", quant="int8-channel"),
     Case("mistral-window-f32", mistral(**dense(32, 64, 2, 4, 2, 16, 97), sliding_window=12), style="v5"),
     Case("mistral-window-bf16", mistral(**dense(96, 32, 2, 6, 1, 16, 67), sliding_window=33), dtype="BF16"),
     Case("mistral-no-window-f32", mistral(**dense(32, 64, 2, 2, 1, 24, 97), sliding_window=None)),

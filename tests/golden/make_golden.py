@@ -127,6 +127,14 @@ QUANT = {
         _int4(32, ["re:.*self_attn.*", "re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*"]),
         ("*.experts.*_proj",),
     ),
+    "int8-channel": (
+        formats.int8_channel,
+        _compressed_int(
+            "int-quantized", [], {**INT_WEIGHTS, "num_bits": 8, "strategy": "token", "dynamic": True},
+            num_bits=8, group_size=None, strategy="channel",
+        ),
+        ("*_proj",),
+    ),
     "int4-g128": (formats.int4_g128, _int4(128), ("*_proj",)),
 }
 

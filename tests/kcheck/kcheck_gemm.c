@@ -25,6 +25,8 @@ static const source sources[] = {
     {"gemm q8 <- Q8_0", TK_DTYPE_Q8_0, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q8 <- Q5_0", TK_DTYPE_Q5_0, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q8 <- IQ4_NL", TK_DTYPE_IQ4_NL, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q8 <- I8 a row", TK_DTYPE_I8, TK_SCALE_GROUP, TK_DTYPE_BF16, 1, 1 << 20},
+    {"gemm q8 <- I8 a tensor", TK_DTYPE_I8, TK_SCALE_BLOCK2D, TK_DTYPE_F16, 1 << 20, 1 << 20},
     {"gemm q4 <- Q4_0", TK_DTYPE_Q4_0, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q4 <- I4 by 32", TK_DTYPE_I4, TK_SCALE_GROUP, TK_DTYPE_BF16, 1, 32},
     {"gemm q4 <- I4 by 128", TK_DTYPE_I4, TK_SCALE_GROUP, TK_DTYPE_F16, 1, 128},

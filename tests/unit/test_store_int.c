@@ -106,34 +106,29 @@ static uint8_t words[N_OUT * N_IN / 2];
 static uint16_t scales[N_OUT * 4];
 static int64_t shape[2] = {N_OUT, N_IN};
 static const uint8_t zeros[512]; // of any type
+static uint8_t codes[N_OUT * N_IN];
 
-static void fill_words(void)
+static void fill_tensors(void)
 {
+    for (size_t i = 0; i < sizeof codes; i++) codes[i] = (uint8_t)(i * 91 + 7);
     for (size_t i = 0; i < sizeof words; i++) words[i] = (uint8_t)(i * 37 + 11);
     for (size_t i = 0; i < TK_COUNT(scales); i++)
         scales[i] = tk_bf16_from_f32(0.01f * (float)(i + 1));
 }
 
-#define PACKED                                                                                     \
-    {                                                                                              \
-        "weight_packed", "I32", "[3,16]", words, sizeof words                                      \
-    }
-#define SCALE                                                                                      \
-    {                                                                                              \
-        "weight_scale", "BF16", "[3,4]", scales, sizeof scales                                     \
-    }
-#define SHAPE                                                                                      \
-    {                                                                                              \
-        "weight_shape", "I64", "[2]", shape, sizeof shape                                          \
-    }
+#define PACKED "weight_packed", "I32", "[3,16]", words, sizeof words
+#define SCALE "weight_scale", "BF16", "[3,4]", scales, sizeof scales
+#define SHAPE "weight_shape", "I64", "[2]", shape, sizeof shape
+#define CODES "weight", "I8", "[3,128]", codes, sizeof codes
+#define ROW_SCALE "weight_scale", "BF16", "[3,1]", scales, 6
 
 static void int4_of_compressed_tensors_is_read(void **state)
 {
     (void)state;
-    static const part good[] = {PACKED, SCALE, SHAPE, {0}};
+    static const part good[] = {{PACKED}, {SCALE}, {SHAPE}, {0}};
     float row[N_IN];
     tk_matrix m;
-    fill_words();
+    fill_tensors();
     tk_ckpt *c = snapshot(good, "32");
     assert_true(tk_ckpt_has(c, "x.weight"));
     assert_int_equal(tk_ckpt_matrix(c, "x.weight", N_OUT, N_IN, &m, NULL), TK_OK);
@@ -163,12 +158,12 @@ static void int4_has_groups_of_any_multiple_of_32(void **state)
         int group;
         tk_dtype type;
     } cases[] = {
-        {{PACKED, {"weight_scale", "F32", "[3,2]", f32, sizeof f32}}, "64", 64, TK_DTYPE_F32},
-        {{PACKED, {"weight_scale", "F16", "[3,1]", scales, 6}}, "128", 128, TK_DTYPE_F16},
-        {{PACKED, {"weight_scale", "BF16", "[3,1]", scales, 6}}, "null", 128, TK_DTYPE_BF16},
-        {{PACKED, {"weight_scale", "BF16", "[1]", scales, 2}}, "null", 128, TK_DTYPE_BF16},
+        {{{PACKED}, {"weight_scale", "F32", "[3,2]", f32, sizeof f32}}, "64", 64, TK_DTYPE_F32},
+        {{{PACKED}, {"weight_scale", "F16", "[3,1]", scales, 6}}, "128", 128, TK_DTYPE_F16},
+        {{{PACKED}, {"weight_scale", "BF16", "[3,1]", scales, 6}}, "null", 128, TK_DTYPE_BF16},
+        {{{PACKED}, {"weight_scale", "BF16", "[1]", scales, 2}}, "null", 128, TK_DTYPE_BF16},
     };
-    fill_words();
+    fill_tensors();
     for (size_t i = 0; i < TK_COUNT(cases); i++) {
         tk_matrix m;
         tk_ckpt *c = snapshot(cases[i].parts, cases[i].group_size);
@@ -187,31 +182,41 @@ static void int4_of_other_shapes_is_refused(void **state)
         part parts[4];
         const char *group_size, *story;
     } cases[] = {
-        {{{"weight_packed", "I32", "[4,12]", words, sizeof words}, SCALE},
+        {{{"weight_packed", "I32", "[4,12]", words, sizeof words}, {SCALE}},
          "32",
          "\"x.weight_packed\" has shape [4 x 12], the config asks for [3 x 16]"},
-        {{{"weight_packed", "I32", "[48]", words, sizeof words}, SCALE}, "32", "[48]"},
-        {{PACKED, SHAPE}, "32", "\"x.weight_packed\" has no weight_scale beside it"},
-        {{PACKED, SHAPE, {"weight_scale", "BF16", "[4,3]", scales, sizeof scales}},
+        {{{"weight_packed", "I32", "[48]", words, sizeof words}, {SCALE}}, "32", "[48]"},
+        {{{PACKED}, {SHAPE}}, "32", "\"x.weight_packed\" has no weight_scale beside it"},
+        {{{PACKED}, {SHAPE}, {"weight_scale", "BF16", "[4,3]", scales, sizeof scales}},
          "32",
          "\"x.weight_scale\" has 3 scales for a row of 128 weights"},
-        {{PACKED, SHAPE, {"weight_scale", "BF16", "[1,8]", scales, 16}},
+        {{{PACKED}, {SHAPE}, {"weight_scale", "BF16", "[1,8]", scales, 16}},
          "32",
          "8 scales for a row"},
-        {{PACKED, SHAPE, {"weight_scale", "BF16", "[3,0]", scales, 0}}, "32", "0 scales for a row"},
-        {{PACKED, SHAPE, {"weight_scale", "BF16", "[2,4]", scales, 16}},
+        {{{PACKED}, {SHAPE}, {"weight_scale", "BF16", "[3,0]", scales, 0}},
+         "32",
+         "0 scales for a row"},
+        {{{PACKED}, {SHAPE}, {"weight_scale", "BF16", "[2,4]", scales, 16}},
          "32",
          "\"x.weight_scale\" has shape [2 x 4], the config asks for [3 x 4]"},
-        {{PACKED, SHAPE, {"weight_scale", "U8", "[3,4]", scales, 12}}, "32", "as U8"},
-        {{PACKED, SHAPE, SCALE}, "64", "groups of 32, which the quantization config does not name"},
-        {{PACKED, SHAPE, SCALE}, "null", "groups of 32, which the quantization config does not"},
-        {{PACKED, SCALE, {"weight_shape", "I64", "[2]", other, sizeof other}},
+        {{{PACKED}, {SHAPE}, {"weight_scale", "U8", "[3,4]", scales, 12}}, "32", "as U8"},
+        {{{PACKED}, {SHAPE}, {SCALE}},
+         "64",
+         "groups of 32, which the quantization config does not name"},
+        {{{PACKED}, {SHAPE}, {SCALE}},
+         "null",
+         "groups of 32, which the quantization config does not"},
+        {{{PACKED}, {SCALE}, {"weight_shape", "I64", "[2]", other, sizeof other}},
          "32",
          "\"x.weight_shape\" says [3 x 64], the config asks for [3 x 128]"},
-        {{PACKED, SCALE, {"weight_shape", "I64", "[1]", other, 8}}, "32", "no pair of integers"},
-        {{PACKED, SCALE, {"weight_shape", "F32", "[2]", other, 8}}, "32", "no pair of integers"},
+        {{{PACKED}, {SCALE}, {"weight_shape", "I64", "[1]", other, 8}},
+         "32",
+         "no pair of integers"},
+        {{{PACKED}, {SCALE}, {"weight_shape", "F32", "[2]", other, 8}},
+         "32",
+         "no pair of integers"},
     };
-    fill_words();
+    fill_tensors();
     for (size_t i = 0; i < TK_COUNT(cases); i++)
         expect(cases[i].parts, cases[i].group_size, TK_BAD_INPUT, cases[i].story);
 }
@@ -220,12 +225,12 @@ static void what_int4_cannot_be_is_refused_by_its_name(void **state)
 {
     (void)state;
     static const part order[] = {
-        PACKED, SCALE, SHAPE, {"weight_g_idx", "I32", "[128]", zeros, 512}, {0}};
+        {PACKED}, {SCALE}, {SHAPE}, {"weight_g_idx", "I32", "[128]", zeros, 512}, {0}};
     static const part asymmetric[] = {
-        PACKED, SCALE, {"weight_zero_point", "I32", "[1,4]", zeros, 16}, {0}};
+        {PACKED}, {SCALE}, {"weight_zero_point", "I32", "[1,4]", zeros, 16}, {0}};
     static const part bits8[] = {
-        {"weight_packed", "I32", "[3,32]", zeros, N_OUT * N_IN}, SCALE, {0}};
-    fill_words();
+        {"weight_packed", "I32", "[3,32]", zeros, N_OUT * N_IN}, {SCALE}, {0}};
+    fill_tensors();
     expect(order, "32", TK_UNSUPPORTED, "\"x.weight_g_idx\" beside it");
     expect(order, "32", TK_UNSUPPORTED, "actorder");
     expect(asymmetric, "32", TK_UNSUPPORTED, "\"x.weight_zero_point\" beside it");
@@ -242,20 +247,81 @@ static void int4_scales_that_are_no_numbers_are_refused(void **state)
     } cases[] = {{NAN, "\"x.weight_scale\": scale 7 is"},
                  {INFINITY, "scale 7 is inf"},
                  {-0.5f, "scale 7 is -0.5"}};
-    static const part parts[] = {PACKED, SCALE, SHAPE, {0}};
+    static const part parts[] = {{PACKED}, {SCALE}, {SHAPE}, {0}};
     for (size_t i = 0; i < TK_COUNT(cases); i++) {
-        fill_words();
+        fill_tensors();
         scales[7] = tk_bf16_from_f32(cases[i].scale);
         expect(parts, "32", TK_BAD_INPUT, cases[i].story);
     }
     for (int zero = 0; zero < 2; zero++) { // of either sign: a group that is all zero
         tk_matrix m;
-        fill_words();
+        fill_tensors();
         scales[7] = zero ? 0x8000 : 0;
         tk_ckpt *c = snapshot(parts, "32");
         assert_int_equal(tk_ckpt_matrix(c, "x.weight", N_OUT, N_IN, &m, NULL), TK_OK);
         tk_ckpt_close(c);
     }
+}
+
+static void int8_of_compressed_tensors_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        part parts[3];
+        tk_scale_kind kind;
+        int64_t cols;
+    } cases[] = {
+        {{{CODES}, {"weight_scale", "BF16", "[3,1]", scales, 6}}, TK_SCALE_GROUP, 1},
+        {{{CODES}, {"weight_scale", "F16", "[3]", scales, 6}}, TK_SCALE_GROUP, 1},
+        {{{CODES}, {"weight_scale", "BF16", "[]", scales, 2}}, TK_SCALE_BLOCK2D, 1},
+        {{{CODES}, {"weight_scale", "BF16", "[1]", scales, 2}}, TK_SCALE_BLOCK2D, 1},
+    };
+    float row[N_IN];
+    tk_matrix m;
+    fill_tensors();
+    for (size_t i = 0; i < TK_COUNT(cases); i++) {
+        tk_ckpt *c = snapshot(cases[i].parts, "null");
+        assert_int_equal(tk_ckpt_matrix(c, "x.weight", N_OUT, N_IN, &m, NULL), TK_OK);
+        assert_int_equal(m.dtype, TK_DTYPE_I8);
+        assert_int_equal(m.scale_kind, cases[i].kind);
+        assert_int_equal(m.scale_cols, cases[i].cols);
+        tk_matrix_decode(&m, 2, 0, N_IN, row);
+        for (int k = 0; k < N_IN; k++) {
+            float s = tk_matrix_scale(&m, m.scale_kind == TK_SCALE_GROUP ? 2 : 0, 0);
+            assert_true(row[k] == (float)(int8_t)codes[2 * N_IN + k] * s);
+        }
+        tk_ckpt_close(c);
+    }
+}
+
+static void int8_that_is_not_whole_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        part parts[4];
+        tk_status want;
+        const char *story;
+    } cases[] = {
+        {{{CODES}}, TK_BAD_INPUT, "\"x.weight\" has no weight_scale beside it"},
+        {{{"weight", "I8", "[128,3]", codes, sizeof codes}, {ROW_SCALE}},
+         TK_BAD_INPUT,
+         "\"x.weight\" has shape [128 x 3], the config asks for [3 x 128]"},
+        {{{CODES}, {"weight_scale", "BF16", "[4,1]", scales, 8}},
+         TK_BAD_INPUT,
+         "\"x.weight_scale\" has shape [4 x 1], the config asks for [3 x 1]"},
+        {{{CODES}, {"weight_scale", "BF16", "[0]", scales, 0}}, TK_BAD_INPUT, "has shape [0]"},
+        {{{CODES}, {ROW_SCALE}, {"weight_zero_point", "I8", "[3,1]", zeros, 3}},
+         TK_UNSUPPORTED,
+         "asymmetric"},
+        {{{CODES}, {ROW_SCALE}, {"pre_quant_scale", "F32", "[128]", zeros, 512}},
+         TK_UNSUPPORTED,
+         "\"x.pre_quant_scale\" beside it"},
+    };
+    fill_tensors();
+    for (size_t i = 0; i < TK_COUNT(cases); i++)
+        expect(cases[i].parts, "null", cases[i].want, cases[i].story);
+    scales[1] = 0x7FC0;
+    expect((const part[]){{CODES}, {ROW_SCALE}, {0}}, "null", TK_BAD_INPUT, "scale 1 is");
 }
 
 int main(void)
@@ -266,6 +332,8 @@ int main(void)
         cmocka_unit_test(int4_of_other_shapes_is_refused),
         cmocka_unit_test(what_int4_cannot_be_is_refused_by_its_name),
         cmocka_unit_test(int4_scales_that_are_no_numbers_are_refused),
+        cmocka_unit_test(int8_of_compressed_tensors_is_read),
+        cmocka_unit_test(int8_that_is_not_whole_is_refused),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -11,12 +11,12 @@ void TK_TMPL_FILL(tk_kernels *k)
         {TK_DTYPE_F32, TK_TMPL(f32)},       {TK_DTYPE_F16, TK_TMPL(f16)},
         {TK_DTYPE_BF16, TK_TMPL(bf16)},     {TK_DTYPE_F8_E4M3, TK_TMPL(e4m3)},
         {TK_DTYPE_F4_E2M1, TK_TMPL(fp4)},   {TK_DTYPE_I4, TK_TMPL(i4)},
-        {TK_DTYPE_Q4_0, TK_TMPL(q4_0)},     {TK_DTYPE_Q4_1, TK_TMPL(q4_1)},
-        {TK_DTYPE_Q5_0, TK_TMPL(q5_0)},     {TK_DTYPE_Q5_1, TK_TMPL(q5_1)},
-        {TK_DTYPE_Q8_0, TK_TMPL(q8_0)},     {TK_DTYPE_Q4_K, TK_TMPL(q4_k)},
-        {TK_DTYPE_Q5_K, TK_TMPL(q5_k)},     {TK_DTYPE_Q6_K, TK_TMPL(q6_k)},
-        {TK_DTYPE_IQ4_NL, TK_TMPL(iq4_nl)}, {TK_DTYPE_IQ4_XS, TK_TMPL(iq4_xs)},
-        {TK_DTYPE_MXFP4, TK_TMPL(mxfp4)},
+        {TK_DTYPE_I8, TK_TMPL(i8)},         {TK_DTYPE_Q4_0, TK_TMPL(q4_0)},
+        {TK_DTYPE_Q4_1, TK_TMPL(q4_1)},     {TK_DTYPE_Q5_0, TK_TMPL(q5_0)},
+        {TK_DTYPE_Q5_1, TK_TMPL(q5_1)},     {TK_DTYPE_Q8_0, TK_TMPL(q8_0)},
+        {TK_DTYPE_Q4_K, TK_TMPL(q4_k)},     {TK_DTYPE_Q5_K, TK_TMPL(q5_k)},
+        {TK_DTYPE_Q6_K, TK_TMPL(q6_k)},     {TK_DTYPE_IQ4_NL, TK_TMPL(iq4_nl)},
+        {TK_DTYPE_IQ4_XS, TK_TMPL(iq4_xs)}, {TK_DTYPE_MXFP4, TK_TMPL(mxfp4)},
     };
     for (size_t i = 0; i < TK_COUNT(decoders); i++) k->decode[decoders[i].type] = decoders[i].fn;
     k->mm = TK_TMPL(mm);

@@ -20,7 +20,7 @@ static tk_dtype main_dtype(const tk_program_size *s)
 
 static bool is_integer_format(tk_dtype t)
 {
-    return t == TK_DTYPE_I8 || (t >= TK_DTYPE_Q4_0 && t <= TK_DTYPE_IQ4_XS);
+    return t == TK_DTYPE_I4 || t == TK_DTYPE_I8 || (t >= TK_DTYPE_Q4_0 && t <= TK_DTYPE_IQ4_XS);
 }
 
 typedef struct limit {

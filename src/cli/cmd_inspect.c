@@ -120,7 +120,7 @@ typedef struct facts {
     tk_program_size size;
     tk_exec_plan plan;
     uint64_t kv_bytes_per_token, total, available;
-    bool fits;
+    bool fits, act_rounding;
     char formula[160];
 } facts;
 
@@ -138,6 +138,18 @@ static void gather(const tk_program *p, const tk_engine_opts *eo, facts *f)
     f->fits =
         f->plan.kv_bytes + f->plan.work_bytes <= f->available && f->plan.total_bytes <= f->total;
     kv_formula(&p->cfg, o.kv_dtype, f->formula);
+}
+
+// compressed-tensors says how activations were to be rounded before its weights meet them.
+static bool names_act_rounding(const json_t *quant)
+{
+    json_t *groups = json_object_get(quant, "config_groups"), *group;
+    const char *key;
+    json_object_foreach(groups, key, group)
+    {
+        if (json_is_object(json_object_get(group, "input_activations"))) return true;
+    }
+    return false;
 }
 
 static void print_text(const tk_program *p, const facts *f, const options *o)
@@ -167,6 +179,8 @@ static void print_text(const tk_program *p, const facts *f, const options *o)
             printf("  %-8s %12.3f M parameters  %s\n", tk_dtype_name((tk_dtype)t),
                    (double)f->size.params_by_dtype[t] * 1e-6,
                    binary_unit(f->size.bytes_by_dtype[t], a));
+    if (f->act_rounding)
+        printf("activations: the checkpoint names a rounding of them, which is left out\n");
     printf("KV cache: %" PRIu64 " bytes per token = %s\n", f->kv_bytes_per_token, f->formula);
     printf("fits here: %s (weights + cache of %d tokens + workspace = %s, this machine has %s, %s "
            "free)\n",
@@ -230,6 +244,7 @@ static tk_status run(int argc, char **argv, tk_err *err)
     TK_TRY(tk_engine_open(model, &eo, &e, err));
     facts f = {0};
     gather(tk_engine_program(e), &eo, &f);
+    f.act_rounding = names_act_rounding(tk_ckpt_quant_config(tk_engine_ckpt(e)));
     if (o.json)
         print_json(tk_engine_program(e), &f, tk_ckpt_path(tk_engine_ckpt(e)));
     else

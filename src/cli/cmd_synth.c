@@ -26,10 +26,11 @@ static const tk_opt table[] = {
     {.name = "dtype",
      .type = TK_OPT_CHOICE,
      .arg = "D",
-     .choices = "F32 F16 BF16 FP8 NVFP4 MXFP4 Q4_0 Q4_1 Q5_0 Q8_0 Q4_K Q6_K",
+     .choices = "F32 F16 BF16 FP8 NVFP4 MXFP4 INT4 Q4_0 Q4_1 Q5_0 Q8_0 Q4_K Q6_K",
      .offset = offsetof(options, dtype),
-     .help = "Type of the weights (default BF16). A folder takes F32 F16 BF16 FP8 NVFP4 MXFP4, a "
-             ".gguf file all but FP8 and NVFP4."},
+     .help =
+         "Type of the weights (default BF16). A folder takes F32 F16 BF16 FP8 NVFP4 MXFP4 INT4, a "
+         ".gguf file all but FP8, NVFP4 and INT4."},
     {.name = "out",
      .aliases = "o",
      .type = TK_OPT_STR,
@@ -184,8 +185,9 @@ static tk_status check_options(options *o, tk_err *err)
     if (o->out == NULL || *o->out == 0)
         return tk_fail(err, TK_USAGE, "-o PATH is missing\nusage: tokamak %s",
                        tk_cmd_synth.synopsis);
-    bool gguf = is_gguf_name(o->out),
-         folder_only = strcmp(o->dtype, "FP8") == 0 || strcmp(o->dtype, "NVFP4") == 0;
+    bool gguf = is_gguf_name(o->out), folder_only = strcmp(o->dtype, "FP8") == 0 ||
+                                                    strcmp(o->dtype, "NVFP4") == 0 ||
+                                                    strcmp(o->dtype, "INT4") == 0;
     if (gguf && folder_only)
         return tk_fail(err, TK_USAGE, "a .gguf file cannot hold %s; give a folder", o->dtype);
     if (!gguf && o->dtype[0] == 'Q')

@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// What a tensor's bytes are drawn from. FP4 groups and their scales are two tensors of one source.
+// What a tensor's bytes are drawn from. Groups of 4 bits and their scales are two tensors of one
+// source.
 typedef enum tk_synth_fill {
     TK_SYNTH_NORMAL,     // normal(0, scale) in the tensor's own type
     TK_SYNTH_CONST,      // scale everywhere
@@ -23,6 +24,9 @@ typedef enum tk_synth_fill {
     TK_SYNTH_NVFP4_SCALES,
     TK_SYNTH_MXFP4_CODES,
     TK_SYNTH_MXFP4_SCALES,
+    TK_SYNTH_INT4_CODES,
+    TK_SYNTH_INT4_SCALES,
+    TK_SYNTH_SHAPE, // shape[]
     TK_SYNTH_EXACT, // exact[]
 } tk_synth_fill;
 
@@ -31,6 +35,7 @@ typedef struct tk_synth_source {
     float scale;
     uint64_t seed;      // of the tensor; codes and their scales share it
     const float *exact; // EXACT: the values, borrowed
+    int64_t shape[2];   // SHAPE: the values
 } tk_synth_source;
 
 typedef struct tk_synth_plan {

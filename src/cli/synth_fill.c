@@ -75,6 +75,23 @@ static void fp4_group(const float *x, bool nv, bool codes, uint8_t *out)
     tk_dtype_encode(TK_DTYPE_F4_E2M1, y, n, out);
 }
 
+// One group of INT4 with its scale in BF16; out gets the codes or the scale.
+static void int4_group(const float *x, bool codes, uint8_t *out)
+{
+    float amax = 0;
+    for (int i = 0; i < 32; i++) amax = fmaxf(amax, fabsf(x[i]));
+    uint16_t s = tk_bf16_from_f32(amax / 7.5f);
+    if (!codes) {
+        memcpy(out, &s, sizeof s);
+        return;
+    }
+    memset(out, 0, 16);
+    for (int i = 0; i < 32; i++) {
+        float q = fminf(fmaxf(rintf(x[i] / tk_f32_from_bf16(s)), -8), 7);
+        out[i / 2] = (uint8_t)(out[i / 2] | (int)(q + 8) << (i % 2 * 4));
+    }
+}
+
 static void fill_block(const block_pool *p, tk_rng *r, uint8_t *out)
 {
     // E4M3 codes of spread 448 / 5: a hundredth of a percent and less is cut at 448
@@ -89,6 +106,11 @@ static void fill_block(const block_pool *p, tk_rng *r, uint8_t *out)
     case TK_SYNTH_MXFP4_SCALES:
         for (int i = 0; i < (nv ? 16 : 32); i++) x[i] = normal(r) * p->scale;
         fp4_group(x, nv, p->fill == TK_SYNTH_NVFP4_CODES || p->fill == TK_SYNTH_MXFP4_CODES, out);
+        return;
+    case TK_SYNTH_INT4_CODES:
+    case TK_SYNTH_INT4_SCALES:
+        for (int i = 0; i < 32; i++) x[i] = normal(r) * p->scale;
+        int4_group(x, p->fill == TK_SYNTH_INT4_CODES, out);
         return;
     default: break;
     }
@@ -106,7 +128,9 @@ static size_t block_bytes(tk_synth_fill fill, tk_dtype t)
 {
     switch (fill) {
     case TK_SYNTH_NVFP4_CODES: return 8;
+    case TK_SYNTH_INT4_CODES:
     case TK_SYNTH_MXFP4_CODES: return 16;
+    case TK_SYNTH_INT4_SCALES: return 2;
     case TK_SYNTH_NVFP4_SCALES:
     case TK_SYNTH_MXFP4_SCALES: return 1;
     default: break;
@@ -118,8 +142,8 @@ static size_t block_bytes(tk_synth_fill fill, tk_dtype t)
 // Codes and scales of a group must come from the same draw, so the seed is of the pair, not of the fill.
 static uint64_t pool_seed(uint64_t seed, const block_pool *p)
 {
-    bool fp4 = p->fill >= TK_SYNTH_NVFP4_CODES && p->fill <= TK_SYNTH_MXFP4_SCALES;
-    uint64_t kind = fp4 ? (uint64_t)TK_DTYPE_COUNT : (uint64_t)p->dtype;
+    bool group = p->fill >= TK_SYNTH_NVFP4_CODES && p->fill <= TK_SYNTH_INT4_SCALES;
+    uint64_t kind = group ? (uint64_t)TK_DTYPE_COUNT : (uint64_t)p->dtype;
     tk_rng r = {.state = seed ^ (uint64_t)tk_bits_from_f32(p->scale) << 20 ^ kind << 56};
     return tk_rng_u64(&r);
 }
@@ -131,7 +155,7 @@ static uint32_t find_pool(writer *w, const tk_synth_source *s, tk_dtype t, uint6
             return i;
     block_pool p = {
         .fill = s->fill, .scale = s->scale, .dtype = t, .block_bytes = block_bytes(s->fill, t)};
-    if (s->fill != TK_SYNTH_EXACT) {
+    if (s->fill != TK_SYNTH_EXACT && s->fill != TK_SYNTH_SHAPE) {
         p.blocks = tk_alloc(POOL_BLOCKS * p.block_bytes);
         tk_rng r = {.state = pool_seed(seed, &p)};
         for (int i = 0; i < POOL_BLOCKS; i++) fill_block(&p, &r, p.blocks + i * p.block_bytes);
@@ -153,6 +177,8 @@ static void write_piece(void *ctx, int i_item, int i_thread)
     uint8_t *out = w->scratch[i_thread];
     if (s->fill == TK_SYNTH_EXACT) {
         memcpy(out, (const uint8_t *)s->exact + at, len);
+    } else if (s->fill == TK_SYNTH_SHAPE) {
+        memcpy(out, s->shape, len);
     } else {
         tk_rng r = {.state = s->seed + pc.index * 0xD1342543DE82EF95u};
         uint64_t bits = 0;

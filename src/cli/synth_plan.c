@@ -93,23 +93,40 @@ static void add_fp4(planner *pl, const tk_weight *w, float std, bool nv)
             1;
 }
 
+// compressed-tensors' names; codes are in words of eight.
+static void add_int4(planner *pl, const tk_weight *w, float std)
+{
+    shape(add(pl, w->name, "weight_packed", TK_DTYPE_I32, TK_SYNTH_INT4_CODES, std), w->m.n_out,
+          w->m.n_in / 8);
+    shape(add(pl, w->name, "weight_scale", TK_DTYPE_BF16, TK_SYNTH_INT4_SCALES, std), w->m.n_out,
+          w->m.n_in / 32);
+    add(pl, w->name, "weight_shape", TK_DTYPE_I64, TK_SYNTH_SHAPE, 1)->dim[0] = 2;
+    int64_t *said = pl->out->sources[pl->out->n - 1].shape;
+    said[0] = w->m.n_out;
+    said[1] = w->m.n_in;
+}
+
 static tk_status plan_hf(planner *pl, const tk_weight *w, float std)
 {
     const char *d = pl->dtype;
-    bool fp8 = strcmp(d, "FP8") == 0, nv = strcmp(d, "NVFP4") == 0, mx = strcmp(d, "MXFP4") == 0;
+    bool fp8 = strcmp(d, "FP8") == 0, nv = strcmp(d, "NVFP4") == 0, mx = strcmp(d, "MXFP4") == 0,
+         int4 = strcmp(d, "INT4") == 0;
     tk_dtype plain = strcmp(d, "F32") == 0   ? TK_DTYPE_F32
                      : strcmp(d, "F16") == 0 ? TK_DTYPE_F16
                                              : TK_DTYPE_BF16;
-    // attention reads kv_b by columns too: no FP4 checkpoint in use has it in FP4
-    bool fp4 = (nv || mx) && !ends(w->name, "kv_b_proj.weight");
+    // attention reads kv_b by columns too: no checkpoint in use has it in 4 bits
+    bool four = (nv || mx || int4) && !ends(w->name, "kv_b_proj.weight");
     if (is_quantised(w) && fp8) {
         add_fp8(pl, w, std);
-    } else if (is_quantised(w) && fp4) {
+    } else if (is_quantised(w) && four) {
         if (w->m.n_in % 32 != 0)
             return tk_fail(pl->err, TK_UNSUPPORTED,
                            "\"%s\" has rows of %lld, no multiple of 32: --dtype %s cannot hold it",
                            w->name, (long long)w->m.n_in, d);
-        add_fp4(pl, w, std, nv);
+        if (int4)
+            add_int4(pl, w, std);
+        else
+            add_fp4(pl, w, std, nv);
     } else {
         bool bias = ends(w->name, "e_score_correction_bias");
         tk_out_tensor *t = add(pl, w->name, NULL, bias ? TK_DTYPE_F32 : plain,

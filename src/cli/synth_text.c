@@ -124,17 +124,19 @@ static json_t *quantization_config(const char *dtype)
     if (strcmp(dtype, "FP8") == 0)
         return json_pack("{s:s, s:s, s:s, s:[i,i]}", "activation_scheme", "dynamic", "fmt", "e4m3",
                          "quant_method", "fp8", "weight_block_size", 128, 128);
-    bool nv = strcmp(dtype, "NVFP4") == 0;
-    if (!nv && strcmp(dtype, "MXFP4") != 0) return NULL;
-    const char *format = nv ? "nvfp4-pack-quantized" : "mxfp4-pack-quantized";
+    bool nv = strcmp(dtype, "NVFP4") == 0, int4 = strcmp(dtype, "INT4") == 0;
+    if (!nv && !int4 && strcmp(dtype, "MXFP4") != 0) return NULL;
+    const char *format = nv     ? "nvfp4-pack-quantized"
+                         : int4 ? "pack-quantized"
+                                : "mxfp4-pack-quantized";
     return json_pack(
         "{s:s, s:s, s:s, s:[s,s,s,s], s:n, s:{s:{s:[s], s:s, s:{s:i, s:s, s:b, s:b, s:i, s:s}, "
         "s:n}}}",
         "quant_method", "compressed-tensors", "format", format, "quantization_status", "compressed",
         "ignore", "lm_head", "re:.*kv_b_proj", "re:.*mlp.gate", "re:.*eh_proj", "kv_cache_scheme",
         "config_groups", "group_0", "targets", "Linear", "format", format, "weights", "num_bits", 4,
-        "type", "float", "symmetric", 1, "dynamic", 0, "group_size", nv ? 16 : 32, "strategy",
-        nv ? "tensor_group" : "group", "input_activations");
+        "type", int4 ? "int" : "float", "symmetric", 1, "dynamic", 0, "group_size", nv ? 16 : 32,
+        "strategy", nv ? "tensor_group" : "group", "input_activations");
 }
 
 tk_status tk_synth_write_folder(const tk_config *cfg, const json_t *config, const char *dtype,

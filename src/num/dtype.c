@@ -268,6 +268,8 @@ void tk_dtype_decode(tk_dtype t, const void *src, int64_t n, float *out)
         for (int64_t i = 0; i < n; i += types[t].len, p += types[t].bytes) blocks[t](p, out + i);
     } else if (t == TK_DTYPE_F4_E2M1) {
         for (int64_t i = 0; i < n; i++) out[i] = tk_f32_from_e2m1(p[i / 2] >> (i % 2 * 4));
+    } else if (t == TK_DTYPE_I4) {
+        for (int64_t i = 0; i < n; i++) out[i] = (float)((p[i / 2] >> (i % 2 * 4) & 15) - 8);
     } else {
         for (int64_t i = 0; i < n; i++, p += types[t].bytes) out[i] = plain(t, p);
     }

@@ -15,6 +15,7 @@
     X(F8_E5M2, "F8_E5M2", 1, 1)                                                                    \
     X(F8_E8M0, "F8_E8M0", 1, 1)                                                                    \
     X(F4_E2M1, "F4_E2M1", 2, 1) /* two a byte, low nibble first; scales stand elsewhere */         \
+    X(I4, "I4", 2, 1)           /* code less 8; two a byte, low nibble first; scales elsewhere */  \
     X(F64, "F64", 1, 8)                                                                            \
     X(I8, "I8", 1, 1)                                                                              \
     X(U8, "U8", 1, 1)                                                                              \
@@ -50,8 +51,8 @@ int tk_dtype_block_bytes(tk_dtype t); // bytes per block
 uint64_t tk_dtype_bytes(tk_dtype t, int64_t n);
 
 // Decodes n values (a multiple of the block length) at src into out. The definition of the format: every
-// faster decoder is compared with it. Not for formats whose scales stand elsewhere (F4_E2M1 and F8 decode to
-// their unscaled values). Integers convert; BOOL gives 0 or 1.
+// faster decoder is compared with it. Not for formats whose scales stand elsewhere (F4_E2M1, I4, I8 and F8 decode
+// to their unscaled values). Integers convert; BOOL gives 0 or 1.
 void tk_dtype_decode(tk_dtype t, const void *src, int64_t n, float *out);
 
 #endif

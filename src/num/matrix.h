@@ -4,7 +4,8 @@
 //   NONE       value = decode(code)
 //   BLOCK2D    value = decode(code) * scale[i / block_out][j / block_in]     DeepSeek FP8: 128 x 128, ragged edges
 //   GROUP      value = decode(code) * scale[i][j / group] * scale_global      NVFP4 (group 16, E4M3 scales),
-//                                                                            MXFP4 (group 32, E8M0 scales)
+//                                                                            MXFP4 (group 32, E8M0 scales),
+//                                                                            INT4 and INT8 (any group)
 //   CHANNEL is GROUP with group >= n_in; per-tensor FP8 is BLOCK2D with one block.
 #ifndef TK_NUM_MATRIX_H
 #define TK_NUM_MATRIX_H
@@ -29,7 +30,7 @@ typedef struct tk_matrix {
     float scale_global;          // multiplier, 1 when the format has none
 } tk_matrix;
 
-// out[0..n) = W[row][col..col+n). col and n are multiples of the format's block length (2 for FP4).
+// out[0..n) = W[row][col..col+n). col and n are multiples of the format's block length (2 for FP4 and I4).
 // The definition that every kernel's decoding is compared with.
 void tk_matrix_decode(const tk_matrix *w, int64_t row, int64_t col, int64_t n, float *out);
 // One scale as float, by its indices.

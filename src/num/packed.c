@@ -3,6 +3,7 @@
 
 #include "base/compiler.h"
 #include "num/convert.h"
+#include "num/scan.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -43,6 +44,31 @@ static tk_pack pack_of_fp8(const tk_matrix *w)
     return w->scale_kind == TK_SCALE_BLOCK2D && rows && cols ? TK_PACK_FP8 : TK_PACK_NONE;
 }
 
+// Every scale an f16. A BF16 is one whatever its bits from 2^-17 (0x3700), where a subnormal f16 still has eight of
+// them, to 65280 (0x477F).
+static bool scales_are_f16(const tk_matrix *w)
+{
+    int64_t n = (w->n_out + w->block_out - 1) / w->block_out * w->scale_cols;
+    const uint8_t *at = w->scale;
+    int item = tk_dtype_block_bytes(w->scale_dtype);
+    if (w->scale_dtype == TK_DTYPE_F16) return true;
+    if (w->scale_dtype == TK_DTYPE_BF16 && tk_max_u16(at, (uint64_t)n, 0x3700) <= 0x477F - 0x3700)
+        return true;
+    for (int64_t i = 0; i < n; i++, at += item) {
+        float s;
+        tk_dtype_decode(w->scale_dtype, at, 1, &s);
+        if (tk_f32_from_f16(tk_f16_from_f32(s)) != s) return false;
+    }
+    return true;
+}
+
+// Forms Q4 and Q8 have an f16 for every 32 columns: a scale of more columns is repeated.
+static tk_pack pack_of_int(const tk_matrix *w, tk_pack kind)
+{
+    bool groups = w->scale_kind != TK_SCALE_NONE && w->block_in % TK_GROUP == 0;
+    return groups && w->scale_global == 1 && scales_are_f16(w) ? kind : TK_PACK_NONE;
+}
+
 tk_pack tk_pack_of(const tk_matrix *w)
 {
     tk_pack kind = TK_PACK_NONE;
@@ -56,6 +82,8 @@ tk_pack tk_pack_of(const tk_matrix *w)
     case TK_DTYPE_Q6_K: kind = TK_PACK_Q6K; break;
     case TK_DTYPE_MXFP4: kind = TK_PACK_MX4; break;
     case TK_DTYPE_F4_E2M1: kind = pack_of_fp4(w); break;
+    case TK_DTYPE_I4: kind = pack_of_int(w, TK_PACK_Q4); break;
+    case TK_DTYPE_I8: kind = pack_of_int(w, TK_PACK_Q8); break;
     case TK_DTYPE_BF16: kind = TK_PACK_BF16; break;
     case TK_DTYPE_F8_E4M3: kind = pack_of_fp8(w); break;
     default: break;
@@ -260,6 +288,28 @@ static void pack_fp4(const tk_matrix *w, tk_pack kind, int64_t row, int r, uint8
     }
 }
 
+// One row of I4 or I8 codes, whose scales are all f16.
+static void pack_int(const tk_matrix *w, tk_pack kind, int64_t row, int r, uint8_t *units,
+                     uint8_t *scales)
+{
+    const form *f = &forms[kind];
+    const uint8_t *b = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
+    for (int64_t k = 0; k < w->n_in; k += TK_GROUP) {
+        uint8_t q[TK_GROUP];
+        uint16_t d = tk_f16_from_f32(tk_matrix_scale(w, row / w->block_out, k / w->block_in));
+        for (int j = 0; j < TK_GROUP; j++)
+            q[j] = kind == TK_PACK_Q8 ? b[k + j] ^ 0x80
+                                      : (uint8_t)(b[(k + j) / 2] >> ((k + j) % 2 * 4) & 15);
+        if (kind == TK_PACK_Q8)
+            put8(units, r, q, TK_GROUP);
+        else
+            put4(units, r, q, TK_GROUP);
+        memcpy(scales + 2 * r, &d, sizeof d);
+        units += f->unit_bytes;
+        scales += f->scale_bytes;
+    }
+}
+
 static void pack_bf16(const tk_matrix *w, int64_t row, int r, uint8_t *units)
 {
     const uint8_t *b = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
@@ -289,6 +339,8 @@ void tk_pack_panel(const tk_matrix *w, const tk_packed *shape, int64_t i_panel, 
             for (int64_t k = 0; k < w->n_in; k++) out[at8(r, k)] = b[k];
         else if (w->dtype == TK_DTYPE_F4_E2M1)
             pack_fp4(w, shape->kind, row0 + r, r, out, scales);
+        else if (w->dtype == TK_DTYPE_I4 || w->dtype == TK_DTYPE_I8)
+            pack_int(w, shape->kind, row0 + r, r, out, scales);
         else
             pack_blocks(w, shape->kind, b, r, out, scales);
     }

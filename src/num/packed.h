@@ -58,7 +58,8 @@ typedef struct tk_packed {
     float scale_global;
 } tk_packed;
 
-// The form that holds w's numbers exactly, or TK_PACK_NONE: there is none, or its columns do not fill groups.
+// The form that holds w's numbers exactly, or TK_PACK_NONE: there is none, its columns do not fill groups, or a
+// scale of I4 or I8 is no f16, for which all its scales are read.
 tk_pack tk_pack_of(const tk_matrix *w);
 const char *tk_pack_name(tk_pack kind);
 // Shape and sizes of w packed, data NULL; kind NONE when tk_pack_of says so.

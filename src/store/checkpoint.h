@@ -52,7 +52,8 @@ const json_t *tk_ckpt_quant_config(const tk_ckpt *c);
 // The weight matrix called `name` (with ".weight" already in it for HF) with whatever scale tensors stand
 // beside it (docs/research 1.4): X.weight + X.weight_scale_inv (FP8 128x128); X.weight + X.weight_scale (FP8
 // per tensor or channel; U8 + E4M3 scale + X.weight_scale_2 = ModelOpt NVFP4); X.weight_packed +
-// X.weight_scale (+ X.weight_global_scale, a divisor) = compressed-tensors NVFP4 / MXFP4. Shape is what the
+// X.weight_scale (+ X.weight_global_scale, a divisor) = compressed-tensors NVFP4 / MXFP4; I32 weight_packed + X.weight_scale
+// = its symmetric INT4; I8 X.weight + X.weight_scale = its INT8. Shape is what the
 // model asks for; anything else, a missing scale, or a scale that is NaN, infinite or negative is
 // TK_BAD_INPUT naming file, tensor and numbers. A 1-D tensor counts as n_out x 1 when n_in is 1.
 tk_status tk_ckpt_matrix(const tk_ckpt *c, const char *name, int64_t n_out, int64_t n_in,

@@ -7,10 +7,13 @@
 //   X.weight U8 + X.weight_scale + X.weight_scale_2   ModelOpt NVFP4: E4M3 per 16, a multiplier per tensor
 //   X.weight_packed + X.weight_scale + X.weight_global_scale   compressed-tensors NVFP4: the global is a divisor
 //   X.weight_packed + X.weight_scale                           compressed-tensors MXFP4: E8M0 per 32
+//   X.weight_packed I32 + X.weight_scale + X.weight_shape      compressed-tensors INT4: one per group of columns
+//   X.weight I8 + X.weight_scale                               compressed-tensors INT8: one, one per row or group
 #include "store/ckpt_priv.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "num/scan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -75,13 +78,16 @@ static float scalar_of(const tk_tensor *t)
 
 // Of the one-byte scales only one code (E8M0) or the codes from 0x7F up (E4M3) can be bad, and a large NVFP4
 // model has tens of gigabytes of scales: a scan the compiler makes wide decides for nearly all tensors.
+// Of the 16-bit ones it is the codes from infinity's up, which takes in all with a sign.
 static bool may_be_bad(const tk_tensor *t)
 {
-    const uint8_t *p = t->data;
-    uint8_t limit = t->dtype == TK_DTYPE_F8_E4M3 ? 0x7F : 0xFF, top = 0;
-    if (t->dtype != TK_DTYPE_F8_E4M3 && t->dtype != TK_DTYPE_F8_E8M0) return true;
-    for (uint64_t i = 0; i < t->data_bytes; i++) top = TK_MAX(top, p[i]);
-    return top >= limit;
+    switch (t->dtype) {
+    case TK_DTYPE_F8_E4M3: return tk_max_u8(t->data, t->data_bytes) >= 0x7F;
+    case TK_DTYPE_F8_E8M0: return tk_max_u8(t->data, t->data_bytes) == 0xFF;
+    case TK_DTYPE_F16: return tk_max_u16(t->data, t->data_bytes / 2, 0) >= 0x7C00;
+    case TK_DTYPE_BF16: return tk_max_u16(t->data, t->data_bytes / 2, 0) >= 0x7F80;
+    default: return true;
+    }
 }
 
 // Scales are few, so all are looked at: NaN, infinite or negative ones would poison every result. A zero is
@@ -240,6 +246,141 @@ static const char *quant_method(const tk_ckpt *c)
     return text ? text : "a quantisation of its own";
 }
 
+// Others keep I8 too, without a weight_scale (bitsandbytes): those are refused by their name.
+static bool is_compressed_tensors(const tk_ckpt *c)
+{
+    const char *method =
+        json_string_value(json_object_get(tk_ckpt_quant_config(c), "quant_method"));
+    return method && strcmp(method, "compressed-tensors") == 0;
+}
+
+// Tensors that change what integer codes mean.
+static tk_status nothing_more(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_err *err)
+{
+    static const struct {
+        const char *tail, *what;
+    } others[] = {
+        {"weight_g_idx", "its columns are grouped in the order of activations (actorder)"},
+        {"weight_zero_point", "its codes are asymmetric"},
+        {"pre_quant_scale", "its inputs are to be scaled before (SmoothQuant)"}};
+    for (size_t i = 0; i < TK_COUNT(others); i++) {
+        const tk_tensor *o = find_beside(c, name, others[i].tail);
+        if (o)
+            return tk_fail(
+                err, TK_UNSUPPORTED,
+                "%s: tensor \"%s\" has \"%s\" beside it: %s (%s), which is not supported", t->file,
+                t->name, o->name, others[i].what, quant_method(c));
+    }
+    return TK_OK;
+}
+
+// Whether the quantization config knows groups of so many columns; a config that names none has no say. Which of
+// its targets a module belongs to is left aside: the number of scales tells the group.
+static bool config_has_group(const tk_ckpt *c, int64_t group, int64_t n_in)
+{
+    json_t *groups = json_object_get(tk_ckpt_quant_config(c), "config_groups"), *value;
+    const char *key;
+    bool any = false;
+    json_object_foreach(groups, key, value)
+    {
+        const json_t *w = json_object_get(value, "weights"),
+                     *size = json_object_get(w, "group_size");
+        const char *strategy = json_string_value(json_object_get(w, "strategy"));
+        int64_t said = 0;
+        if (json_is_integer(size)) said = json_integer_value(size);
+        if (said <= 0 && strategy && strcmp(strategy, "channel") == 0) said = n_in;
+        if (said == group) return true;
+        any |= said > 0;
+    }
+    return !any;
+}
+
+// One scale, one per row, or one per row and group of columns.
+static tk_status int_scales(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_matrix *m,
+                            tk_err *err)
+{
+    const tk_tensor *s = find_beside(c, name, "weight_scale");
+    if (s == NULL)
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" has no weight_scale beside it",
+                       t->file, t->name);
+    if (s->dtype != TK_DTYPE_F32 && s->dtype != TK_DTYPE_BF16 && s->dtype != TK_DTYPE_F16)
+        return tk_fail(
+            err, TK_BAD_INPUT,
+            "%s: tensor \"%s\" holds scales of integers as %s; F32, BF16 and F16 are known",
+            s->file, s->name, tk_dtype_name(s->dtype));
+    int64_t n = 1, cols = s->n_dim < 2 ? 1 : s->dim[s->n_dim - 1];
+    for (int i = 0; i < s->n_dim; i++) n *= s->dim[i];
+    if (n == 1) return set_scale(m, TK_SCALE_BLOCK2D, s, m->n_out, m->n_in, err);
+    if (cols < 1 || m->n_in % cols != 0 || (cols > 1 && m->n_in / cols % 32 != 0))
+        return tk_fail(
+            err, TK_BAD_INPUT,
+            "%s: tensor \"%s\" has %lld scales for a row of %lld weights: groups are of a "
+            "multiple of 32 weights, or the row",
+            s->file, s->name, (long long)cols, (long long)m->n_in);
+    if (!config_has_group(c, m->n_in / cols, m->n_in))
+        return tk_fail(
+            err, TK_BAD_INPUT,
+            "%s: tensor \"%s\" has %lld scales for a row of %lld weights, groups of %lld, "
+            "which the quantization config does not name",
+            s->file, s->name, (long long)cols, (long long)m->n_in, (long long)(m->n_in / cols));
+    return set_scale(m, TK_SCALE_GROUP, s, 1, m->n_in / cols, err);
+}
+
+// weight_shape repeats what the config asks for: a difference means that the two do not belong together.
+static tk_status check_weight_shape(const tk_tensor *s, const tk_matrix *m, tk_err *err)
+{
+    int64_t said[2] = {0};
+    int32_t half[2];
+    if (s == NULL) return TK_OK;
+    if ((s->dtype != TK_DTYPE_I64 && s->dtype != TK_DTYPE_I32) || !has_shape(s, 1, 2))
+        return tk_fail(err, TK_BAD_INPUT, "%s: tensor \"%s\" is no pair of integers", s->file,
+                       s->name);
+    if (s->dtype == TK_DTYPE_I64) {
+        memcpy(said, s->data, sizeof said);
+    } else {
+        memcpy(half, s->data, sizeof half);
+        said[0] = half[0];
+        said[1] = half[1];
+    }
+    if (said[0] == m->n_out && said[1] == m->n_in) return TK_OK;
+    return tk_fail(err, TK_BAD_INPUT,
+                   "%s: tensor \"%s\" says [%lld x %lld], the config asks for [%lld x %lld]",
+                   s->file, s->name, (long long)said[0], (long long)said[1], (long long)m->n_out,
+                   (long long)m->n_in);
+}
+
+// Eight codes a word, lowest bits first: on a little-endian machine two a byte, low nibble first.
+static tk_status int4(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_matrix *m,
+                      tk_err *err)
+{
+    int64_t words = t->n_dim ? t->dim[t->n_dim - 1] : 0;
+    tk_status st = nothing_more(c, name, t, err);
+    if (st != TK_OK) return st;
+    if (m->n_in % 8 == 0 && words == m->n_in / 4 && has_shape(t, m->n_out, words))
+        return tk_fail(
+            err, TK_UNSUPPORTED,
+            "%s: tensor \"%s\" packs %lld weights in %lld words, 8 bits each (%s), which is "
+            "not supported; 4 bits are",
+            t->file, t->name, (long long)m->n_in, (long long)words, quant_method(c));
+    if (m->n_in % 8 != 0 || !has_shape(t, m->n_out, m->n_in / 8))
+        return wrong_shape(t, m->n_out, (m->n_in + 7) / 8, err);
+    m->dtype = TK_DTYPE_I4;
+    m->row_bytes = (size_t)m->n_in / 2;
+    st = check_weight_shape(find_beside(c, name, "weight_shape"), m, err);
+    return st == TK_OK ? int_scales(c, name, t, m, err) : st;
+}
+
+// Weights of int-quantized; how activations were rounded is not looked at, ours stay as they are.
+static tk_status int8(const tk_ckpt *c, const char *name, const tk_tensor *t, tk_matrix *m,
+                      tk_err *err)
+{
+    tk_status st = nothing_more(c, name, t, err);
+    if (st != TK_OK) return st;
+    if (!has_shape(t, m->n_out, m->n_in)) return wrong_shape(t, m->n_out, m->n_in, err);
+    m->row_bytes = (size_t)m->n_in;
+    return int_scales(c, name, t, m, err);
+}
+
 static tk_status not_there(const tk_ckpt *c, const char *name, tk_err *err)
 {
     static const char *const others[] = {"qweight", "weight_zero_point", "qzeros"};
@@ -279,6 +420,10 @@ tk_status tk_ckpt_matrix(const tk_ckpt *c, const char *name, int64_t n_out, int6
     if (t->dtype == TK_DTYPE_F4_E2M1 ||
         (bytes && (t == packed || find_beside(c, name, "weight_scale"))))
         return fp4(c, name, t, out, err);
+    if (t == packed && t->dtype == TK_DTYPE_I32) return int4(c, name, t, out, err);
+    if (t->dtype == TK_DTYPE_I8 && t != packed &&
+        (find_beside(c, name, "weight_scale") || is_compressed_tensors(c)))
+        return int8(c, name, t, out, err);
     bool fp8 = t->dtype == TK_DTYPE_F8_E4M3 || t->dtype == TK_DTYPE_F8_E5M2;
     if (t == packed || (!fp8 && !is_weight_type(t->dtype))) return wrong_type(c, t, err);
     if (!has_shape(t, n_out, n_in)) return wrong_shape(t, n_out, n_in, err);

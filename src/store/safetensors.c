@@ -20,7 +20,9 @@ static tk_status read_dtype(const json_t *v, const char *path, const char *name,
                 {"U32", TK_DTYPE_I32},
                 {"U64", TK_DTYPE_I64}};
     for (int i = 0; text && i < TK_DTYPE_Q4_0; i++) {
-        if (strcmp(text, tk_dtype_name((tk_dtype)i)) != 0 || i == TK_DTYPE_F4_E2M1) continue;
+        if (strcmp(text, tk_dtype_name((tk_dtype)i)) != 0) continue;
+        // ours only: safetensors calls FP4 "F4" and keeps INT4 in I32
+        if (i == TK_DTYPE_F4_E2M1 || i == TK_DTYPE_I4) continue;
         *out = (tk_dtype)i;
         return TK_OK;
     }

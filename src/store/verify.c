@@ -14,6 +14,7 @@ static bool holds_numbers(tk_dtype t)
     case TK_DTYPE_I32:
     case TK_DTYPE_I64:
     case TK_DTYPE_BOOL:
+    case TK_DTYPE_I4:
     case TK_DTYPE_F4_E2M1: return false; // every code is a finite number
     default: return true;
     }

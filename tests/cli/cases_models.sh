@@ -5,6 +5,8 @@ golden=$root/tests/golden/data
 first=$(for d in "$golden"/*/; do [ -f "$d/model.safetensors" ] && echo "$d" && break; done)
 first=${first%/}
 expect "inspect prints parameters and cache" 0 'KV cache: [0-9]+ bytes per token' '' -- inspect "$first"
+expect "inspect counts INT4" 0 '^  I4 +0.147 M parameters  74.25 KiB' '' -- inspect "$golden/qwen3-int4-g128"
+expect "inspect tells of activations left as they are" 0 '^activations: .* left out' '' -- inspect "$golden/llama-int8-channel"
 expect "inspect --json has its keys" 0 '"params_total":[0-9]+.*"kv_bytes_per_token":[0-9]+.*"fits":true.*"program":\[' '' -- inspect "$first" --json
 printf '[1,2,3]\n[4]\n' >"$work/ids.jsonl"
 expect "logits are written" 0 '' '' -- logits "$first" --jsonl "$work/ids.jsonl" -o "$work/o.safetensors" -q

@@ -20,7 +20,7 @@ cat >"$s/deepseek.json" <<'EOF'
 EOF
 
 for shape in llama deepseek; do
-    for kind in F32 F16 BF16 FP8 NVFP4 MXFP4 F32.gguf F16.gguf BF16.gguf Q4_0.gguf Q4_1.gguf Q5_0.gguf \
+    for kind in F32 F16 BF16 FP8 NVFP4 MXFP4 INT4 F32.gguf F16.gguf BF16.gguf Q4_0.gguf Q4_1.gguf Q5_0.gguf \
         Q8_0.gguf Q4_K.gguf Q6_K.gguf MXFP4.gguf; do
         dtype=${kind%.gguf}
         expect "synth writes $shape as $kind" 0 '' '' -- synth "$s/$shape.json" --dtype "$dtype" --seed 7 -t 1 -q -o "$s/a-$kind"
@@ -60,6 +60,7 @@ expect "smollm2's one layer reads back" 0 'width 576, vocabulary 49152' '' -- in
 expect "synth never writes over a file" 3 '' 'one.gguf" is there already' -- synth "$s/llama.json" -o "$s/one.gguf"
 expect "synth needs an output" 2 '' 'usage: tokamak synth' -- synth "$s/llama.json"
 expect "a GGUF file has no FP8" 2 '' 'cannot hold FP8' -- synth "$s/llama.json" --dtype FP8 -o "$s/n.gguf"
+expect "a GGUF file has no INT4" 2 '' 'cannot hold INT4' -- synth "$s/llama.json" --dtype INT4 -o "$s/n.gguf"
 expect "a folder has no Q4_0" 2 '' 'Q4_0 is a type of GGUF files' -- synth "$s/llama.json" --dtype Q4_0 -o "$s/n"
 expect "an unknown type" 2 '' 'Q9_9' -- synth "$s/llama.json" --dtype Q9_9 -o "$s/n"
 expect "no such shape" 3 '' '"martian-7b" is no config.json' -- synth martian-7b -o "$s/n"

@@ -124,3 +124,38 @@ def mxfp4(w):
         "weight_scale": (exponent + 127).to(torch.uint8),
     }
     return tensors, (e2m1_values(codes) * step).reshape(n_out, n_in)
+
+
+def int4(w, group):
+    """compressed-tensors pack-quantized: codes -8 to 7 plus 8, eight an int32 from its lowest bits up, and a BF16
+    multiplier per group along k."""
+    n_out, n_in = w.shape
+    groups = w.reshape(n_out, n_in // group, group)
+    scale = (groups.abs().amax(-1) / 7.5).to(torch.bfloat16)
+    step = scale.float().unsqueeze(-1)
+    q = (groups / step).round().clamp(-8, 7)
+    codes = (q + 8).reshape(n_out, n_in // 8, 8).to(torch.int64)
+    words = (codes << (4 * torch.arange(8))).sum(-1)
+    tensors = {
+        "weight_packed": torch.where(words >= 2**31, words - 2**32, words).to(torch.int32),
+        "weight_scale": scale,
+        "weight_shape": torch.tensor([n_out, n_in]),
+    }
+    return tensors, (q * step).reshape(n_out, n_in)
+
+
+def int4_g32(w):
+    """The groups of Kimi K2 Thinking."""
+    return int4(w, 32)
+
+
+def int4_g128(w):
+    """The groups that llm-compressor takes by default."""
+    return int4(w, 128)
+
+
+def int8_channel(w):
+    """compressed-tensors int-quantized: I8 with one BF16 multiplier per row."""
+    scale = (w.abs().amax(-1, keepdim=True) / 127.5).to(torch.bfloat16)
+    q = (w / scale.float()).round().clamp(-128, 127)
+    return {"weight": q.to(torch.int8), "weight_scale": scale}, q * scale.float()

@@ -9,6 +9,7 @@ another order of summation cannot send a token to other experts.
 """
 
 import argparse
+import fnmatch
 import json
 import math
 import shutil
@@ -49,12 +50,37 @@ def _compressed(fmt, group):
     }
 
 
-# name -> (encoder, quantization_config, which modules)
+INT_WEIGHTS = {"type": "int", "symmetric": True, "dynamic": False, "actorder": None}
+
+
+def _compressed_int(fmt, ignore, activations=None, **weights):
+    return {
+        "quant_method": "compressed-tensors",
+        "format": fmt,
+        "quantization_status": "compressed",
+        "ignore": ["lm_head", *ignore],
+        "kv_cache_scheme": None,
+        "config_groups": {
+            "group_0": {
+                "targets": ["Linear"],
+                "weights": {**INT_WEIGHTS, **weights},
+                "input_activations": activations,
+                "output_activations": None,
+            }
+        },
+    }
+
+
+def _int4(group, ignore=()):
+    return _compressed_int("pack-quantized", ignore, num_bits=4, group_size=group, strategy="group")
+
+
+# name -> (encoder, quantization_config, patterns of modules)
 QUANT = {
     "fp8": (
         formats.fp8_block,
         {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]},
-        ("_proj", "_proj_with_mqa"),
+        ("*_proj", "*_proj_with_mqa"),
     ),
     "fp8-channel": (
         formats.fp8_channel,
@@ -71,12 +97,12 @@ QUANT = {
                 }
             },
         },
-        ("_proj",),
+        ("*_proj",),
     ),
     "fp8-tensor": (
         formats.fp8_tensor,
         {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head", "model.layers.*.mlp.gate"]},
-        ("_proj",),
+        ("*_proj",),
     ),
     "nvfp4-modelopt": (
         formats.nvfp4_modelopt,
@@ -92,10 +118,24 @@ QUANT = {
                 }
             },
         },
-        ("gate_proj", "up_proj", "down_proj"),
+        ("*gate_proj", "*up_proj", "*down_proj"),
     ),
-    "nvfp4-compressed": (formats.nvfp4_compressed, _compressed("nvfp4-pack-quantized", 16), ("_proj",)),
-    "mxfp4": (formats.mxfp4, _compressed("mxfp4-pack-quantized", 32), ("_proj",)),
+    "nvfp4-compressed": (formats.nvfp4_compressed, _compressed("nvfp4-pack-quantized", 16), ("*_proj",)),
+    "mxfp4": (formats.mxfp4, _compressed("mxfp4-pack-quantized", 32), ("*_proj",)),
+    "int4-g32-experts": (
+        formats.int4_g32,
+        _int4(32, ["re:.*self_attn.*", "re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*"]),
+        ("*.experts.*_proj",),
+    ),
+    "int8-channel": (
+        formats.int8_channel,
+        _compressed_int(
+            "int-quantized", [], {**INT_WEIGHTS, "num_bits": 8, "strategy": "token", "dynamic": True},
+            num_bits=8, group_size=None, strategy="channel",
+        ),
+        ("*_proj",),
+    ),
+    "int4-g128": (formats.int4_g128, _int4(128), ("*_proj",)),
 }
 
 
@@ -142,7 +182,7 @@ def store(case, state):
     encode, _, which = QUANT.get(case.quant, (None, None, ()))
     for name, w in state.items():
         module, _, leaf = name.rpartition(".")
-        if encode and leaf == "weight" and w.dim() == 2 and module.endswith(which):
+        if encode and leaf == "weight" and w.dim() == 2 and any(fnmatch.fnmatch(module, p) for p in which):
             parts, meant[name] = encode(w)
             stored |= {f"{module}.{k}": v for k, v in parts.items()}
         else:

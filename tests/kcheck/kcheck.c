@@ -307,11 +307,15 @@ static void check_decode(const tk_kernels *k, tk_isa isa)
         if (!wanted(name)) continue;
         for (size_t i = 0; i < TK_COUNT(ns); i++) {
             bool fp4 = t == TK_DTYPE_F4_E2M1, fp8 = t == TK_DTYPE_F8_E4M3;
+            bool ints = t == TK_DTYPE_I4 || t == TK_DTYPE_I8;
             if (!fp4) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_NONE, 1 << 20, ns[i]);
             if (fp8) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_BLOCK2D, 128, ns[i]);
             if (fp8) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_BLOCK2D, 1 << 20, ns[i]);
             if (fp4) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_GROUP, 16, ns[i]);
-            if (fp4) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_GROUP, 32, ns[i]);
+            if (fp4 || ints) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_GROUP, 32, ns[i]);
+            if (ints) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_GROUP, 128, ns[i]);
+            if (ints) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_GROUP, 1 << 20, ns[i]);
+            if (ints) ok &= check_decode_shape(k, (tk_dtype)t, TK_SCALE_BLOCK2D, 1 << 20, ns[i]);
         }
         row(name, isa, ok);
     }

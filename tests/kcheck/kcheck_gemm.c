@@ -4,6 +4,8 @@
 // come out the same bit for bit alone, among other tokens, panels and instruction sets.
 #include "kcheck.h"
 
+#include "num/convert.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,11 @@ static const source sources[] = {
     {"gemm q8 <- Q8_0", TK_DTYPE_Q8_0, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q8 <- Q5_0", TK_DTYPE_Q5_0, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q8 <- IQ4_NL", TK_DTYPE_IQ4_NL, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q8 <- I8 a row", TK_DTYPE_I8, TK_SCALE_GROUP, TK_DTYPE_BF16, 1, 1 << 20},
+    {"gemm q8 <- I8 a tensor", TK_DTYPE_I8, TK_SCALE_BLOCK2D, TK_DTYPE_F16, 1 << 20, 1 << 20},
     {"gemm q4 <- Q4_0", TK_DTYPE_Q4_0, TK_SCALE_NONE, 0, 0, 0},
+    {"gemm q4 <- I4 by 32", TK_DTYPE_I4, TK_SCALE_GROUP, TK_DTYPE_BF16, 1, 32},
+    {"gemm q4 <- I4 by 128", TK_DTYPE_I4, TK_SCALE_GROUP, TK_DTYPE_F16, 1, 128},
     {"gemm q4m <- Q4_1", TK_DTYPE_Q4_1, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q4k <- Q4_K", TK_DTYPE_Q4_K, TK_SCALE_NONE, 0, 0, 0},
     {"gemm q6k <- Q6_K", TK_DTYPE_Q6_K, TK_SCALE_NONE, 0, 0, 0},
@@ -41,7 +47,11 @@ static void random_scales(const source *s, uint8_t *scale, size_t n)
     if (s->scale == TK_SCALE_NONE) return;
     for (size_t i = 0; i < n; i++) {
         float f = (float)tk_rng_unit(&rng) * 0.01f;
+        // from 2^-17 every BF16 is an f16, as form Q4 wants it
+        uint16_t bf16 = tk_bf16_from_f32(f + 0x1p-17f), f16 = tk_f16_from_f32(f);
         if (s->scale_type == TK_DTYPE_F32) memcpy(scale + 4 * i, &f, sizeof f);
+        if (s->scale_type == TK_DTYPE_BF16) memcpy(scale + 2 * i, &bf16, sizeof bf16);
+        if (s->scale_type == TK_DTYPE_F16) memcpy(scale + 2 * i, &f16, sizeof f16);
         if (s->scale_type == TK_DTYPE_F8_E4M3) scale[i] = (uint8_t)tk_rng_below(&rng, 0x7F);
         if (s->scale_type == TK_DTYPE_F8_E8M0) scale[i] = (uint8_t)(90 + tk_rng_below(&rng, 60));
     }

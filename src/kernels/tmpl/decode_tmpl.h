@@ -250,3 +250,40 @@ static TK_FN_DECODE(TK_TMPL(fp4))
     }
     if (i < n) tk_matrix_decode(w, row, col + i, n - i, out + i);
 }
+
+// Sixteen codes of a row at column col, as signed bytes.
+static inline __m128i TK_TMPL(codes_i4)(const uint8_t *row, int64_t col)
+{
+    __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)(row + col / 2));
+    return _mm_sub_epi8(_mm_unpacklo_epi8(TK_TMPL(low)(q), TK_TMPL(high)(q)), _mm_set1_epi8(8));
+}
+
+static inline __m128i TK_TMPL(codes_i8)(const uint8_t *row, int64_t col)
+{
+    return TK_TMPL(bytes)(row + col);
+}
+
+// Integers: stretches under one scale, sixteen values at a time.
+#define INTS(name, codes)                                                                          \
+    static TK_FN_DECODE(TK_TMPL(name))                                                             \
+    {                                                                                              \
+        bool whole = w->block_in % 16 == 0 || w->block_in >= w->n_in;                              \
+        if (w->scale_kind == TK_SCALE_NONE || !whole || col % 16 != 0) {                           \
+            tk_matrix_decode(w, row, col, n, out);                                                 \
+            return;                                                                                \
+        }                                                                                          \
+        const uint8_t *p = (const uint8_t *)w->data + (size_t)row * w->row_bytes;                  \
+        float global = w->scale_kind == TK_SCALE_GROUP ? w->scale_global : 1;                      \
+        int64_t i = 0;                                                                             \
+        while (i + 16 <= n) {                                                                      \
+            int64_t i_in = (col + i) / w->block_in,                                                \
+                    end = TK_MIN(n, (i_in + 1) * w->block_in - col);                               \
+            v16 s = v_set(tk_matrix_scale(w, row / w->block_out, i_in) * global);                  \
+            for (; i + 16 <= end; i += 16) v_store(out + i, v_mul(v_i8(codes(p, col + i)), s));    \
+        }                                                                                          \
+        if (i < n) tk_matrix_decode(w, row, col + i, n - i, out + i);                              \
+    }
+
+INTS(i4, TK_TMPL(codes_i4))
+INTS(i8, TK_TMPL(codes_i8))
+#undef INTS

@@ -10,7 +10,8 @@ void TK_TMPL_FILL(tk_kernels *k)
     } decoders[] = {
         {TK_DTYPE_F32, TK_TMPL(f32)},       {TK_DTYPE_F16, TK_TMPL(f16)},
         {TK_DTYPE_BF16, TK_TMPL(bf16)},     {TK_DTYPE_F8_E4M3, TK_TMPL(e4m3)},
-        {TK_DTYPE_F4_E2M1, TK_TMPL(fp4)},   {TK_DTYPE_Q4_0, TK_TMPL(q4_0)},
+        {TK_DTYPE_F4_E2M1, TK_TMPL(fp4)},   {TK_DTYPE_I4, TK_TMPL(i4)},
+        {TK_DTYPE_I8, TK_TMPL(i8)},         {TK_DTYPE_Q4_0, TK_TMPL(q4_0)},
         {TK_DTYPE_Q4_1, TK_TMPL(q4_1)},     {TK_DTYPE_Q5_0, TK_TMPL(q5_0)},
         {TK_DTYPE_Q5_1, TK_TMPL(q5_1)},     {TK_DTYPE_Q8_0, TK_TMPL(q8_0)},
         {TK_DTYPE_Q4_K, TK_TMPL(q4_k)},     {TK_DTYPE_Q5_K, TK_TMPL(q5_k)},

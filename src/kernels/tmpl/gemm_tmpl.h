@@ -345,40 +345,24 @@ static inline TK_TMPL(rows) TK_TMPL(rows_of)(const tk_act *x, const int32_t *ind
     return r;
 }
 
-// Bytes of units and of scales that a step of each form reads (the scales of a superblock: an eighth).
-enum {
-    TK_TMPL(UNITS_q8) = 512,
-    TK_TMPL(UNITS_q4) = 256,
-    TK_TMPL(UNITS_q4m) = 256,
-    TK_TMPL(UNITS_q4k) = 256,
-    TK_TMPL(UNITS_q6k) = 384,
-    TK_TMPL(UNITS_mx4) = 256,
-    TK_TMPL(UNITS_nv4) = 256,
-    TK_TMPL(UNITS_bf16) = 64,
-    TK_TMPL(UNITS_fp8) = 2048,
-    TK_TMPL(SCALES_q8) = 32,
-    TK_TMPL(SCALES_q4) = 32,
-    TK_TMPL(SCALES_q4m) = 64,
-    TK_TMPL(SCALES_q4k) = 40,
-    TK_TMPL(SCALES_q6k) = 36,
-    TK_TMPL(SCALES_mx4) = 16,
-    TK_TMPL(SCALES_nv4) = 32,
-    TK_TMPL(SCALES_bf16) = 0,
-    TK_TMPL(SCALES_fp8) = 4
-};
-
-// Whether a step is a group of integers, which panels can share.
-enum {
-    TK_TMPL(SHARED_q8) = 1,
-    TK_TMPL(SHARED_q4) = 1,
-    TK_TMPL(SHARED_q4m) = 1,
-    TK_TMPL(SHARED_q4k) = 1,
-    TK_TMPL(SHARED_q6k) = 1,
-    TK_TMPL(SHARED_mx4) = 1,
-    TK_TMPL(SHARED_nv4) = 1,
-    TK_TMPL(SHARED_bf16) = 0,
-    TK_TMPL(SHARED_fp8) = 0
-};
+// What a step of each form takes: columns, and bytes of units and of scales (the scales of a superblock: an
+// eighth).
+#define FORM(form, cols, units, scales)                                                            \
+    enum {                                                                                         \
+        TK_TMPL(COLS_##form) = cols,                                                               \
+        TK_TMPL(UNITS_##form) = units,                                                             \
+        TK_TMPL(SCALES_##form) = scales                                                            \
+    };
+FORM(q8, TK_GROUP, 512, 32)
+FORM(q4, TK_GROUP, 256, 32)
+FORM(q4m, TK_GROUP, 256, 64)
+FORM(q4k, TK_GROUP, 256, 40)
+FORM(q6k, TK_GROUP, 384, 36)
+FORM(mx4, TK_GROUP, 256, 16)
+FORM(nv4, TK_GROUP, 256, 32)
+FORM(bf16, 2, 64, 0)
+FORM(fp8, TK_FP8_BLOCK, 2048, 4)
+#undef FORM
 
 // tile_<form>_<P>_<T>: n_step steps over P panels and T tokens.
 #define TILE(form, P, T)                                                                           \
@@ -398,7 +382,7 @@ enum {
                                         w->panel_bytes, P);                                        \
                                                                                                    \
             w16 pairs[TK_GROUP / 2];                                                               \
-            const bool shared = P > 1 && GEMM_SHARED && TK_TMPL(SHARED_##form);                    \
+            const bool shared = P > 1 && GEMM_SHARED && (int)TK_TMPL(COLS_##form) == TK_GROUP;     \
             for (int j = 0; shared && j < TK_GROUP / 2; j++)                                       \
                 pairs[j] = TK_TMPL(pair)(x->q[0] + i * TK_GROUP + 2 * j);                          \
             for (int p = 0; p < P; p++) {                                                          \
@@ -458,21 +442,25 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
         }
 }
 
+TK_INLINE int64_t TK_TMPL(step_count)(const tk_packed *w, int cols)
+{
+    return (w->n_in + cols - 1) / cols;
+}
+
 #include "kernels/tmpl/panel_tmpl.h"
 
-// gemm_<form>: a step is step_cols columns.
-#define GEMM(form, step_cols)                                                                      \
+#define GEMM(form)                                                                                 \
     TILES(form)                                                                                    \
     static TK_FN_GEMM(TK_TMPL(gemm_##form))                                                        \
     {                                                                                              \
         static const TK_TMPL(tile_fn) by_tok[] = LAST_TILES(form);                                 \
-        int64_t n_step = (w->n_in + (step_cols)-1) / (step_cols);                                  \
+        int64_t n_step = TK_TMPL(step_count)(w, TK_TMPL(COLS_##form));                             \
         TK_TMPL(gemm)                                                                              \
         (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));            \
     }
 
 // Forms that cost much to unpack: many tokens meet stretches of stretch_cols by the `way` of meeting.
-#define GEMM_STRETCH(form, step_cols, stretch_cols, way)                                           \
+#define GEMM_STRETCH(form, stretch_cols, way)                                                      \
     TILES(form)                                                                                    \
     static TK_FN_GEMM(TK_TMPL(gemm_##form))                                                        \
     {                                                                                              \
@@ -480,21 +468,21 @@ TK_INLINE void TK_TMPL(gemm)(const tk_packed *w, int64_t panel0, int n_panel, co
         static const TK_TMPL(panel_way)                                                            \
             many = {TK_TMPL(unpack_##form), stretch_cols, TK_TMPL(meet_##way##_one),               \
                     TK_TMPL(meet_##way##_half), TK_TMPL(meet_##way##_full)};                       \
-        int64_t n_step = (w->n_in + (step_cols)-1) / (step_cols);                                  \
+        int64_t n_step = TK_TMPL(step_count)(w, TK_TMPL(COLS_##form));                             \
         if (n_tok < TK_TMPL(STRETCH_TOKS)) TK_TMPL(gemm)                                           \
         (w, panel0, n_panel, x, index, n_tok, y, ldy, n_step, by_tok, WIDE_TILE(form));            \
         else TK_TMPL(panels)(w, panel0, n_panel, x, index, n_tok, y, ldy, &many);                  \
     }
 
-GEMM(q8, 32)
-GEMM(q4, 32)
-GEMM(q4m, 32)
-GEMM(q4k, 32)
-GEMM_STRETCH(q6k, 32, TK_TMPL(STRETCH), g16)
-GEMM(mx4, 32)
-GEMM_STRETCH(nv4, 32, TK_TMPL(STRETCH), g16)
-GEMM(bf16, 2)
-GEMM_STRETCH(fp8, 128, TK_TMPL(STRETCH_F), blocks)
+GEMM(q8)
+GEMM(q4)
+GEMM(q4m)
+GEMM(q4k)
+GEMM_STRETCH(q6k, TK_TMPL(STRETCH), g16)
+GEMM(mx4)
+GEMM_STRETCH(nv4, TK_TMPL(STRETCH), g16)
+GEMM(bf16)
+GEMM_STRETCH(fp8, TK_TMPL(STRETCH_F), blocks)
 
 #undef TILE
 #undef TILES

@@ -298,8 +298,10 @@ static tk_status prepare(job *j, const char *const *positional, int n_positional
     list_tests(j);
     if (j->n_test == 0)
         return tk_fail(err, TK_USAGE, "there is nothing to measure: -p and -n are 0");
-    tk_model_opts mo = {
-        .compute = o->compute, .kv_dtype = o->kv_dtype, .repack_cache = o->repack_cache};
+    tk_model_opts mo = {.compute = o->compute,
+                        .kv_dtype = o->kv_dtype,
+                        .no_repack = o->no_repack,
+                        .repack_cache = o->repack_cache};
     TK_TRY(tk_model_opts_apply(&mo, &j->engine, err));
     j->engine.repack = !o->no_repack;
     static const char *const formats[] = {"md", "csv", "json", "jsonl"};

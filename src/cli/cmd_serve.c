@@ -33,7 +33,7 @@ typedef struct options {
     int64_t max_body_bytes, max_connections, concurrent, top_k;
     double ttft_ms, tpot_ms, requests_per_min, tokens_per_min, shutdown_s;
     double temperature, top_p, min_p;
-    bool no_web_page, allow_open, prefix_cache, no_prefix_cache, auto_tools, no_repack;
+    bool no_web_page, allow_open, prefix_cache, no_prefix_cache, auto_tools;
 } options;
 
 #define OPT(opt_name, opt_type, field, opt_help, ...)                                              \
@@ -84,7 +84,7 @@ static const tk_opt table[] = {
         .max = 1e7),
     OPT("tpot-target", DOUBLE, tpot_ms, "Aim for this time per output token, ms (default 0: none).",
         .arg = "MS", .min = 0, .max = 1e7),
-    OPT("no-repack", FLAG, no_repack,
+    OPT("no-repack", FLAG, model.no_repack,
         "Use the weights where they are mapped: slower, ready at once, shared between processes."),
     OPT("temperature", DOUBLE, temperature,
         "For requests that do not say (default: generation_config.json's, or 1).", .arg = "T",
@@ -293,7 +293,7 @@ static tk_status load(const options *o, const char *model, tk_model *m, tk_servi
     int32_t kv_tok;
     tk_status st;
     TK_TRY(tk_model_opts_apply(&o->model, &eo, err));
-    eo.repack = !o->no_repack;
+    eo.repack = !o->model.no_repack;
     TK_TRY(tk_model_open(model, &eo, true, m, err));
     choose_sizes(o, m, max_len, &kv_tok);
     TK_TRY(tk_engine_load(m->engine, kv_tok, err));

@@ -13,6 +13,8 @@ int tk_model_opts_kv(const char *name)
 tk_status tk_model_opts_apply(const tk_model_opts *o, tk_engine_opts *out, tk_err *err)
 {
     *out = tk_engine_opts_default();
+    if (o->no_repack && o->repack_cache)
+        return tk_fail(err, TK_USAGE, "--repack-cache keeps packed weights, --no-repack has none");
     out->n_thread = (int)o->threads;
     out->n_ctx = (int32_t)o->ctx;
     out->mla_expand_from = o->deterministic ? -1 : 0;

@@ -10,7 +10,7 @@ typedef struct tk_model_opts {
     int64_t threads; // 0 = all
     int64_t ctx;     // 0 = automatic
     const char *compute, *kv_dtype;
-    bool repack;
+    bool repack, no_repack; // no_repack: of commands that pack by default
     const char *repack_cache;
     bool deterministic;
 } tk_model_opts;

@@ -20,6 +20,7 @@ mkfifo "$cache/pipe" && mv "$cache/pipe" "$cache/x.tkpack"
 answer "other files in the folder are left alone" 'MiB kept in'
 rm -r "$cache" && : >"$cache"
 answer "a folder that cannot be made costs the file only" 'packed weights are not kept: .*Not a directory'
+expect "a cache of packed weights needs packing" 2 '' 'no-repack has none' -- bench kernel -m "$demo" --no-repack --repack-cache "$work/x"
 expect "run takes an FP8 cache" 0 '^911$' 'KV cache of [0-9]+ tokens' -- run "$demo" -p 'What is 109 + 802?' --kv-cache-dtype fp8
 expect "inspect counts an FP8 cache" 0 'KV cache: 840 bytes per token = 5 layers x .128 latent . 32 rope key. x 1 byte, . 8 a row' '' -- inspect "$demo" --kv-cache-dtype fp8
 expect "an unknown type of cache is wrong usage" 2 '' 'fp8_e4m3' -- run "$demo" -p x --kv-cache-dtype int3

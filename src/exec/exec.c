@@ -31,12 +31,16 @@ static void *place(layout *l, size_t n_item, size_t item_bytes)
     return p;
 }
 
-// Whole groups of 32 columns, and 64 bytes more, so that rows are not a multiple of 4 KiB apart: sixteen of
-// them would share one set of the first-level cache.
-static void place_wide(layout *l, exec_rows *a, size_t n_row, size_t n_in)
+// BF16 rows: whole groups of 32 columns, and 64 bytes more, so that rows are not a multiple of 4 KiB apart: sixteen
+// of them would share one set of the first-level cache.
+static void place_wide(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, size_t n_in)
 {
     a->ld_h = ((int64_t)n_in + 31) / 32 * 32 + 32;
-    a->h = place(l, n_row * (size_t)a->ld_h, sizeof *a->h);
+    if (x->k.wide_from == 0) return;
+    if (x->k.wide == TK_WIDE_BF16)
+        a->h = place(l, n_row * (size_t)a->ld_h, sizeof *a->h);
+    else
+        a->b = place(l, n_row * ((n_in + TK_GROUP - 1) / TK_GROUP), sizeof *a->b);
 }
 
 static void place_act(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, size_t n_in)
@@ -45,7 +49,7 @@ static void place_act(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, s
     a->q = place(l, n_group * TK_GROUP, sizeof *a->q);
     a->scale = place(l, n_group, sizeof *a->scale);
     a->sum = place(l, n_group * 2, sizeof *a->sum);
-    if (x->k.wide_from) place_wide(l, a, n_row, n_in);
+    place_wide(x, l, a, n_row, n_in);
 }
 
 // The widest input of a linear layer.
@@ -64,7 +68,7 @@ static void place_experts(tk_exec *x, layout *l, size_t n_tok)
     size_t busy = TK_MIN(n_slot, (size_t)m->n_expert), rows = TK_MAX(d, d_e);
     if (x->opts.repack) {
         place_act(x, l, &x->moe_act, n_slot, d_e);
-        if (x->k.wide_from) place_wide(l, &x->moe_in, n_slot, d);
+        place_wide(x, l, &x->moe_in, n_slot, d);
     }
     x->top_id = place(l, n_slot, sizeof *x->top_id);
     x->top_w = place(l, n_slot, sizeof *x->top_w);

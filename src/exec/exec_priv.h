@@ -33,7 +33,8 @@ typedef struct exec_rows {
     float *scale;
     int32_t *sum;
     int64_t n_group;
-    uint16_t *h; // the same as BF16 rows ld_h apart, where the kernels have a wide form
+    tk_group8 *b; // what wide kernels take (tk_wide): 8-bit integers,
+    uint16_t *h;  // or BF16 rows ld_h apart
     int64_t ld_h;
 } exec_rows;
 
@@ -76,9 +77,9 @@ struct tk_exec {
     exec_rows act;  // of the view act_of, tokens act_tok .. act_tok + act_n
     tk_view act_of; // buf -1: of none
     int act_tok, act_n;
-    bool act_wide;     // it was made as BF16, not as integers
+    bool act_wide;     // it was made for wide kernels
     exec_rows moe_act; // of moe_mid, sorted order
-    exec_rows moe_in;  // h only: the experts' inputs, sorted order
+    exec_rows moe_in;  // for wide kernels only: the experts' inputs, sorted order
     // MLA, absorbed
     float *q_lat; // [MLA_ABSORB_TOK][n_head][kv_lora + d_rope]
     float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
@@ -133,16 +134,15 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
                        float *out, int64_t ld_out);
 // A view of all tokens of the step, as weights of the form want it for few tokens.
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
-// Whether n tokens are enough for the wide form of a kernel.
-bool exec_is_wide(const tk_exec *x, tk_pack kind, int n);
-// The same to BF16, with zeros to a multiple of 32 columns.
+// Whether n tokens meet a packed weight by its form's wide kernel.
+bool exec_is_wide(const tk_exec *x, int32_t i_weight, int n);
+// Columns [col, col + n) of a row to what kernels take, wide ones or not; col a multiple of 32.
 void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                int64_t n);
+                int64_t n, bool wide);
+// Rows from `row` on, as exec_round made them.
+tk_act exec_act_of(const exec_rows *r, int64_t row, bool wide);
 tk_act exec_act_from(const tk_act *a, int64_t tok); // from that row on
-// Columns [col, col + n) of a row; col a multiple of 32.
-void exec_quantise(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                   int64_t n);
-void exec_act_forget(tk_exec *x, int16_t buf); // its content changed
+void exec_act_forget(tk_exec *x, int16_t buf);      // its content changed
 
 void exec_linear(tk_exec *x, const tk_op *op);
 void exec_head(tk_exec *x, const tk_op *op);

@@ -151,11 +151,6 @@ static int list_items(tk_exec *x, int n_out)
     return n;
 }
 
-static tk_act wide_rows(const exec_rows *r, int first)
-{
-    return (tk_act){.h = r->h + first * r->ld_h, .ld_h = r->ld_h};
-}
-
 // The input of one place of the sorted order, for wide forms.
 static void gather_place(void *ctx, int place, int i_thread)
 {
@@ -163,7 +158,7 @@ static void gather_place(void *ctx, int place, int i_thread)
     const expert_job *j = ctx;
     tk_exec *x = j->x;
     int32_t tok = j->token[place];
-    exec_round(x, &x->moe_in, exec_row(x, j->op->in, tok), place, 0, x->p->cfg.d_model);
+    exec_round(x, &x->moe_in, exec_row(x, j->op->in, tok), place, 0, x->p->cfg.d_model, true);
 }
 
 // One item of packed gate and up, and its rows of the result as integers for the down projection.
@@ -175,8 +170,9 @@ static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, i
     float *gate = x->moe_mid + (size_t)first * d + it.row0,
           *up = x->moe_up + (size_t)first * d + it.row0;
     int64_t panel0 = it.row0 / TK_PANEL_ROWS;
-    if (exec_is_wide(x, g->kind, n)) {
-        tk_act in = wide_rows(&x->moe_in, first);
+    bool down_wide = exec_is_wide(x, j->op->w3 + it.expert, n);
+    if (exec_is_wide(x, j->op->w + it.expert, n)) {
+        tk_act in = exec_act_of(&x->moe_in, first, true);
         x->k.gemm_wide[g->kind](g, panel0, n_panel, &in, NULL, n, gate, d);
         x->k.gemm_wide[u->kind](u, panel0, n_panel, &in, NULL, n, up, d);
     } else {
@@ -186,10 +182,8 @@ static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, i
     for (int t = 0; t < n; t++) {
         float *mid = gate + (size_t)t * d;
         x->k.swiglu(mid, up + (size_t)t * d, n_row, mid);
-        if (exec_is_wide(x, j->down, n))
-            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row);
-        else if (j->down != TK_PACK_NONE && tk_pack_is_int(j->down))
-            exec_quantise(x, &x->moe_act, mid, first + t, it.row0, n_row);
+        if (down_wide || (j->down != TK_PACK_NONE && tk_pack_is_int(j->down)))
+            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row, down_wide);
     }
 }
 
@@ -217,26 +211,19 @@ static void gate_up_item(void *ctx, int i_item, int i_thread)
         x->k.swiglu(gate + (size_t)t * d, up + (size_t)t * d, n_row, gate + (size_t)t * d);
 }
 
-static void down_packed(const expert_job *j, const tk_packed *w, int row0, int n_row, int first,
-                        int n)
+static void down_packed(const expert_job *j, moe_item it, int first, int n)
 {
     const tk_exec *x = j->x;
+    const tk_packed *w = &x->packed[j->op->w3 + it.expert];
     int d = x->p->cfg.moe.d_expert, d_model = x->p->cfg.d_model;
-    int n_panel = (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS;
-    float *out = x->moe_out + (size_t)first * d_model + row0;
-    if (exec_is_wide(x, w->kind, n)) {
-        tk_act in = wide_rows(&x->moe_act, first);
-        x->k.gemm_wide[w->kind](w, row0 / TK_PANEL_ROWS, n_panel, &in, NULL, n, out, d_model);
-        return;
-    }
-    tk_act all = {.f = x->moe_mid, .ld = d, .n_group = x->moe_act.n_group};
-    if (tk_pack_is_int(w->kind)) {
-        all.q = x->moe_act.q;
-        all.scale = x->moe_act.scale;
-        all.sum = x->moe_act.sum;
-    }
-    tk_act in = exec_act_from(&all, first);
-    x->k.gemm[w->kind](w, row0 / TK_PANEL_ROWS, n_panel, &in, NULL, n, out, d_model);
+    int n_panel = (it.n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS;
+    float *out = x->moe_out + (size_t)first * d_model + it.row0;
+    bool wide = exec_is_wide(x, j->op->w3 + it.expert, n);
+    tk_act in = exec_act_of(&x->moe_act, first, wide);
+    in.f = x->moe_mid + (size_t)first * d;
+    in.ld = d;
+    tk_gemm_fn gemm = wide ? x->k.gemm_wide[w->kind] : x->k.gemm[w->kind];
+    gemm(w, it.row0 / TK_PANEL_ROWS, n_panel, &in, NULL, n, out, d_model);
 }
 
 static void down_item(void *ctx, int i_item, int i_thread)
@@ -247,9 +234,8 @@ static void down_item(void *ctx, int i_item, int i_thread)
     moe_item it = x->moe_items[i_item];
     int first = x->expert_first[it.expert], n = x->expert_first[it.expert + 1] - first;
     int n_row = it.n_row;
-    const tk_packed *w = &x->packed[j->op->w3 + it.expert];
-    if (w->kind != TK_PACK_NONE) {
-        down_packed(j, w, it.row0, n_row, first, n);
+    if (j->down != TK_PACK_NONE) {
+        down_packed(j, it, first, n);
         return;
     }
     exec_rows_times(x, &x->p->weights[j->op->w3 + it.expert].m, it.row0, n_row,
@@ -280,7 +266,8 @@ void exec_experts(tk_exec *x, const tk_op *op)
     const tk_packed *gate = &x->packed[op->w], *down = &x->packed[op->w3];
     if (gate->kind != TK_PACK_NONE) j.in = exec_act(x, op->in, gate->kind);
     j.down = down->kind;
-    if (gate->kind != TK_PACK_NONE && exec_is_wide(x, gate->kind, x->n_tok))
+    x->moe_in.n_group = (x->p->cfg.d_model + TK_GROUP - 1) / TK_GROUP;
+    if (gate->kind != TK_PACK_NONE && exec_is_wide(x, op->w, x->n_tok))
         tk_pool_run(x->pool, x->n_tok * m->n_used, gather_place, &j);
     x->moe_act.n_group = (m->d_expert + TK_GROUP - 1) / TK_GROUP;
     tk_pool_run(x->pool, list_items(x, m->d_expert), gate_up_item, &j);

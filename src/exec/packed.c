@@ -117,55 +117,68 @@ static void quantise_row(void *ctx, int tok, int i_thread)
 {
     (void)i_thread;
     const act_job *j = ctx;
-    if (j->x->act_wide) {
-        exec_round(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in);
-        return;
-    }
-    exec_quantise(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in);
+    exec_round(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in, j->x->act_wide);
 }
 
-void exec_quantise(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                   int64_t n)
+// With zeros to a multiple of 32 columns.
+static void round_bf16(const tk_exec *x, const float *in, int64_t n, uint16_t *h)
 {
-    int64_t group = row * to->n_group + col / TK_GROUP;
-    x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
-}
-
-void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                int64_t n)
-{
-    uint16_t *h = to->h + row * to->ld_h + col;
     x->k.kv_store[TK_KV_BF16](in, (int)n, h);
     for (int64_t i = n; i % 32 != 0; i++) h[i] = 0;
 }
 
-bool exec_is_wide(const tk_exec *x, tk_pack kind, int n)
+void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
+                int64_t n, bool wide)
 {
-    return x->k.wide_from > 0 && n >= x->k.wide_from && x->k.gemm_wide[kind] != NULL;
+    int64_t group = row * to->n_group + col / TK_GROUP;
+    if (!wide)
+        x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
+    else if (x->k.wide == TK_WIDE_INT8)
+        x->k.quantise8(in, n, to->b + group);
+    else
+        round_bf16(x, in, n, to->h + row * to->ld_h + col);
+}
+
+tk_act exec_act_of(const exec_rows *r, int64_t row, bool wide)
+{
+    tk_act all = {.q = wide ? NULL : r->q,
+                  .b = wide ? r->b : NULL,
+                  .scale = r->scale,
+                  .sum = r->sum,
+                  .n_group = r->n_group,
+                  .h = wide ? r->h : NULL,
+                  .ld_h = r->ld_h};
+    return exec_act_from(&all, row);
+}
+
+bool exec_is_wide(const tk_exec *x, int32_t i_weight, int n)
+{
+    const tk_weight *w = &x->p->weights[i_weight];
+    bool enough = x->k.wide == TK_WIDE_INT8 ? !w->is_fine : w->role != TK_ROLE_ROUTER;
+    return x->k.wide_from > 0 && n >= x->k.wide_from && enough &&
+           x->k.gemm_wide[x->packed[i_weight].kind] != NULL;
 }
 
 // Rows tok..tok + n of a view as rows 0..n of an activation. They are rounded only as the weights want it.
 static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind, bool wide)
 {
-    tk_act a = {.f = exec_row(x, in, tok), .ld = exec_stride(x, in)};
-    if (!tk_pack_is_int(kind) && !wide) return a;
+    const float *f = exec_row(x, in, tok);
+    int64_t ld = exec_stride(x, in);
+    if (!tk_pack_is_int(kind) && !wide) return (tk_act){.f = f, .ld = ld};
     bool same = x->act_of.buf == in.buf && x->act_of.off == in.off && x->act_of.n == in.n &&
                 x->act_tok == tok && x->act_n >= n && x->act_wide == wide;
     x->act.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
     if (!same) {
         x->act_wide = wide;
-        act_job j = {.x = x, .in = a.f, .ld = a.ld, .n_in = in.n};
+        act_job j = {.x = x, .in = f, .ld = ld, .n_in = in.n};
         tk_pool_run(x->pool, n, quantise_row, &j);
         x->act_of = in;
         x->act_tok = tok;
         x->act_n = n;
     }
-    a.q = x->act.q;
-    a.scale = x->act.scale;
-    a.sum = x->act.sum;
-    a.n_group = x->act.n_group;
-    a.h = x->act.h;
-    a.ld_h = x->act.ld_h;
+    tk_act a = exec_act_of(&x->act, 0, wide);
+    a.f = f;
+    a.ld = ld;
     return a;
 }
 
@@ -183,12 +196,12 @@ typedef struct gemm_job {
 tk_act exec_act_from(const tk_act *a, int64_t tok)
 {
     tk_act b = *a;
-    b.f += tok * a->ld;
+    if (a->f) b.f += tok * a->ld;
     if (a->h) b.h += tok * a->ld_h;
-    if (a->q == NULL) return b;
-    b.q += tok * a->n_group * TK_GROUP;
-    b.scale += tok * a->n_group;
-    b.sum += tok * a->n_group * 2;
+    if (a->q) b.q += tok * a->n_group * TK_GROUP;
+    if (a->b) b.b += tok * a->n_group;
+    if (a->scale) b.scale += tok * a->n_group;
+    if (a->sum) b.sum += tok * a->n_group * 2;
     return b;
 }
 
@@ -199,13 +212,14 @@ static void gemm_item(void *ctx, int i_item, int i_thread)
     int64_t panel0 = (int64_t)i_item * j->panels_per_item, row0 = panel0 * TK_PANEL_ROWS;
     int n_panel = (int)TK_MIN((int64_t)j->panels_per_item, tk_packed_panels(j->w) - panel0);
     int n_row = (int)TK_MIN((int64_t)n_panel * TK_PANEL_ROWS, j->w->n_out - row0);
-    if (j->wide)
-        j->x->k.gemm_wide[j->w->kind](j->w, panel0, n_panel, &j->in, NULL, j->n_tok, j->out + row0,
-                                      j->ld_out);
-    for (int t = 0; !j->wide && t < j->n_tok; t += TOK_BLOCK) {
+    const tk_kernels *k = &j->x->k;
+    tk_gemm_fn gemm = j->wide ? k->gemm_wide[j->w->kind] : k->gemm[j->w->kind];
+    int block = TOK_BLOCK;
+    if (j->wide) block = k->wide == TK_WIDE_INT8 ? 2 * TOK_BLOCK : j->n_tok; // AMX has its own
+    for (int t = 0; t < j->n_tok; t += block) {
         tk_act a = exec_act_from(&j->in, t);
-        j->x->k.gemm[j->w->kind](j->w, panel0, n_panel, &a, NULL, TK_MIN(TOK_BLOCK, j->n_tok - t),
-                                 j->out + t * j->ld_out + row0, j->ld_out);
+        gemm(j->w, panel0, n_panel, &a, NULL, TK_MIN(block, j->n_tok - t),
+             j->out + t * j->ld_out + row0, j->ld_out);
     }
     for (int t = 0; j->bias && t < j->n_tok; t++)
         for (int r = 0; r < n_row; r++) j->out[t * j->ld_out + row0 + r] += j->bias[row0 + r];
@@ -215,8 +229,7 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
                        float *out, int64_t ld_out)
 {
     const tk_packed *w = &x->packed[i_weight];
-    // a router's choice turns on small differences: its input is not rounded to BF16
-    bool wide = exec_is_wide(x, w->kind, n) && x->p->weights[i_weight].role != TK_ROLE_ROUTER;
+    bool wide = exec_is_wide(x, i_weight, n);
     gemm_job j = {.x = x,
                   .w = w,
                   .bias = bias,

@@ -21,7 +21,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { LAYOUT = 1, CHUNK = 16 << 20 }; // LAYOUT is raised when num/packed.h means something else
+enum { LAYOUT = 2, CHUNK = 16 << 20 }; // LAYOUT is raised when num/packed.h means something else
 
 typedef struct head {
     char magic[8];

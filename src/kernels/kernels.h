@@ -64,9 +64,19 @@
     void name(float *scores, int first, int n_seen, int n_row, float *max, float *sum, float *out, \
               int d)
 
+// Thirty-two activations as 8-bit integers, for gemm_wide: every eight columns in the order 0 4 1 5 2 6 3 7, as bytes of
+// units are, and what all products with them need.
+typedef struct tk_group8 {
+    int8_t q[32];
+    float scale;        // value = q * scale
+    float sum;          // of the values
+    int32_t minus_all;  // -1 times the sum of q
+    int32_t minus_half; // and that of the first sixteen
+} tk_group8;
+
 // Activations on their way into packed weights. Integer forms meet them as 16-bit integers, one scale a
 // group of 32 and its sums by halves: rounding to a 32,767th of the group's largest value is 200 times finer than the weights'
-// own. The others take the floats.
+// own. The others take the floats. gemm_wide takes 8-bit integers or BF16, see tk_wide.
 typedef struct tk_act {
     const float *f;     // row t begins at f + t * ld
     int64_t ld;         // at least n_in
@@ -74,7 +84,8 @@ typedef struct tk_act {
     const float *scale; // [n_tok][n_group]
     const int32_t *sum; // [n_tok][n_group * 2], of sixteen q each
     int64_t n_group;    // ceil(n_in / 32)
-    const uint16_t *h; // BF16 rows, ld_h apart, for gemm_wide; readable to a multiple of 32 columns
+    const tk_group8 *b; // [n_tok][n_group]
+    const uint16_t *h;  // BF16 rows, ld_h apart; readable to a multiple of 32 columns
     int64_t ld_h;
 } tk_act;
 
@@ -82,6 +93,9 @@ typedef struct tk_act {
 // NaN scale, so that it is not lost.
 #define TK_FN_QUANTISE(name)                                                                       \
     void name(const float *x, int64_t n, int16_t *q, float *scale, int32_t *sum)
+
+// The same to 8 bits.
+#define TK_FN_QUANTISE8(name) void name(const float *x, int64_t n, tk_group8 *to)
 
 // y[t * ldy + i] = W[panel0 * 16 + i] . x[index ? index[t] : t], for t < n_tok and the rows i of n_panel panels
 // (as many as W has). One slot a form of packing. A value has one order of summation, whatever n_tok,
@@ -102,6 +116,7 @@ typedef TK_FN_KV_MIX((*tk_kv_mix_fn));
 typedef TK_FN_KV_STORE((*tk_kv_store_fn));
 typedef TK_FN_SOFTMAX((*tk_softmax_fn));
 typedef TK_FN_QUANTISE((*tk_quantise_fn));
+typedef TK_FN_QUANTISE8((*tk_quantise8_fn));
 typedef TK_FN_GEMM((*tk_gemm_fn));
 
 // FP8: E4M3 codes, each 128 of a row behind a float that they are multiplied by (the largest of them / 448).
@@ -109,6 +124,9 @@ typedef enum tk_kv_dtype { TK_KV_F32, TK_KV_BF16, TK_KV_FP8, TK_KV_DTYPE_COUNT }
 enum { TK_KV_GROUP = 128 };
 
 typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_AMX, TK_ISA_COUNT } tk_isa;
+
+// What gemm_wide takes: b or h.
+typedef enum tk_wide { TK_WIDE_INT8, TK_WIDE_BF16 } tk_wide;
 
 typedef struct tk_kernels {
     tk_isa isa; // highest level whose slots were filled in
@@ -125,10 +143,12 @@ typedef struct tk_kernels {
     tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];
     tk_softmax_fn softmax;
     tk_quantise_fn quantise;
+    tk_quantise8_fn quantise8;
     tk_gemm_fn gemm[TK_PACK_COUNT]; // [TK_PACK_NONE] is NULL
-    // For wide_from tokens and more, where a level has units of its own for them: BF16 activations (tk_act.h), no
-    // index, weights rounded to BF16, and so other bits than `gemm`. NULL where `gemm` serves all.
+    // For wide_from tokens and more (0: never): activations of fewer bits, as `wide` says, at which a level multiplies
+    // faster; with BF16 the weights are rounded to it too. Other bits than `gemm`. No index. NULL where `gemm` serves all.
     tk_gemm_fn gemm_wide[TK_PACK_COUNT];
+    tk_wide wide;
     int wide_from;
 } tk_kernels;
 

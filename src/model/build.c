@@ -92,6 +92,11 @@ int32_t tk_build_experts(tk_build *b, tk_name name, int n_expert, int64_t n_out,
     return first;
 }
 
+void tk_build_fine(tk_build *b, int32_t first, int n)
+{
+    for (int i = 0; b->st == TK_OK && i < n; i++) b->p->weights[first + i].is_fine = true;
+}
+
 int32_t tk_build_alias(tk_build *b, int32_t w, tk_weight_role role)
 {
     if (b->st != TK_OK) return -1;
@@ -166,6 +171,7 @@ void tk_build_mlp(tk_build *b, tk_mlp_names names, tk_weight_role role, tk_view 
     int32_t wg = tk_build_matrix(b, names.gate, role, d_ff, in.n);
     int32_t wu = tk_build_matrix(b, names.up, role, d_ff, in.n);
     int32_t wd = tk_build_matrix(b, names.down, role, out.n, d_ff);
+    tk_build_fine(b, wd, 1);
     tk_build_linear(b, in, gate, wg, bias ? bias_beside(b, names.gate, role, d_ff) : -1);
     tk_build_linear(b, in, up, wu, bias ? bias_beside(b, names.up, role, d_ff) : -1);
     tk_op *op = tk_build_op(b, TK_OP_SWIGLU);
@@ -189,6 +195,7 @@ void tk_build_moe(tk_build *b, tk_view in, tk_view scores, tk_view out)
     const tk_moe *m = &b->p->cfg.moe;
     int64_t d = in.n;
     int32_t wr = tk_build_matrix(b, router, TK_ROLE_ROUTER, m->n_expert, d);
+    tk_build_fine(b, wr, 1);
     int32_t wb = m->has_bias ? tk_build_vector(b, bias, TK_ROLE_ROUTER, m->n_expert) : -1;
     tk_build_linear(b, in, scores, wr, -1);
     tk_op *route = tk_build_op(b, TK_OP_ROUTE);
@@ -197,6 +204,7 @@ void tk_build_moe(tk_build *b, tk_view in, tk_view scores, tk_view out)
     int32_t wg = tk_build_experts(b, gate, m->n_expert, m->d_expert, d);
     int32_t wu = tk_build_experts(b, up, m->n_expert, m->d_expert, d);
     int32_t wd = tk_build_experts(b, down, m->n_expert, d, m->d_expert);
+    tk_build_fine(b, wd, m->n_expert);
     tk_op *op = tk_build_op(b, TK_OP_EXPERTS);
     op->in = in;
     op->out = out;

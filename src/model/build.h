@@ -33,6 +33,8 @@ int32_t tk_build_vector(tk_build *b, tk_name name, tk_weight_role role, int64_t 
 int32_t tk_build_experts(tk_build *b, tk_name name, int n_expert, int64_t n_out, int64_t n_in);
 // An alias of weight w under its own role (tied embeddings).
 int32_t tk_build_alias(tk_build *b, int32_t w, tk_weight_role role);
+// The input of n weights from `first` on is not to be rounded to 8 bits.
+void tk_build_fine(tk_build *b, int32_t first, int n);
 bool tk_build_has(tk_build *b, tk_name name);
 
 tk_op *tk_build_op(tk_build *b, tk_op_kind kind);

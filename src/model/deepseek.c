@@ -36,10 +36,11 @@ static bufs make_bufs(tk_build *b)
 
 #define ATTN(x, y) ((tk_name){"model.layers.%d.self_attn." x ".weight", "blk.%d." y ".weight"})
 
-static void projection(tk_build *b, tk_view in, tk_view out, tk_name name)
+static int32_t projection(tk_build *b, tk_view in, tk_view out, tk_name name)
 {
     int32_t w = tk_build_matrix(b, name, TK_ROLE_ATTENTION, out.n, in.n);
     tk_build_linear(b, in, out, w, -1);
+    return w;
 }
 
 static void queries(tk_build *b, const bufs *u)
@@ -93,7 +94,7 @@ static void attention(tk_build *b, const bufs *u)
             k_rope = tk_build_slice(u->kv, m->kv_lora, m->d_rope);
     tk_build_rmsnorm(b, u->x, u->n, tk_build_vector(b, norm, TK_ROLE_NORM, c->d_model));
     queries(b, u);
-    projection(b, u->n, u->kv, ATTN("kv_a_proj_with_mqa", "attn_kv_a_mqa"));
+    tk_build_fine(b, projection(b, u->n, u->kv, ATTN("kv_a_proj_with_mqa", "attn_kv_a_mqa")), 1);
     int32_t kv_norm =
         tk_build_vector(b, ATTN("kv_a_layernorm", "attn_kv_a_norm"), TK_ROLE_NORM, m->kv_lora);
     tk_build_rmsnorm(b, latent, latent, kv_norm);
@@ -190,6 +191,7 @@ void tk_build_deepseek(tk_build *b)
     int32_t wh = p->cfg.tie_embed
                      ? tk_build_alias(b, we, TK_ROLE_HEAD)
                      : tk_build_matrix(b, head, TK_ROLE_HEAD, p->cfg.n_vocab, p->cfg.d_model);
+    tk_build_fine(b, wh, 1);
     op = tk_build_op(b, TK_OP_HEAD);
     op->w = wh;
     op->in = u.n;

@@ -45,11 +45,12 @@ static void rope(tk_build *b, tk_view v, int n_head)
     op->rope_dims = b->p->cfg.rope.n_dim;
 }
 
-static void project(tk_build *b, tk_view in, tk_view out, tk_name w, tk_name bias, bool has_bias)
+static int32_t project(tk_build *b, tk_view in, tk_view out, tk_name w, tk_name bias, bool has_bias)
 {
     int32_t iw = tk_build_matrix(b, w, TK_ROLE_ATTENTION, out.n, in.n);
     int32_t ib = has_bias ? tk_build_vector(b, bias, TK_ROLE_ATTENTION, out.n) : -1;
     tk_build_linear(b, in, out, iw, ib);
+    return iw;
 }
 
 #define ATTN(x, y, s) ((tk_name){"model.layers.%d.self_attn." x "." s, "blk.%d." y "." s})
@@ -62,10 +63,12 @@ static void attention(tk_build *b, const bufs *u)
     tk_build_rmsnorm(b, u->x, u->n, tk_build_vector(b, norm, TK_ROLE_NORM, c->d_model));
     project(b, u->n, u->q, ATTN("q_proj", "attn_q", "weight"), ATTN("q_proj", "attn_q", "bias"),
             c->attn_bias);
-    project(b, u->n, u->k, ATTN("k_proj", "attn_k", "weight"), ATTN("k_proj", "attn_k", "bias"),
-            c->attn_bias);
-    project(b, u->n, u->v, ATTN("v_proj", "attn_v", "weight"), ATTN("v_proj", "attn_v", "bias"),
-            c->attn_bias);
+    int32_t k = project(b, u->n, u->k, ATTN("k_proj", "attn_k", "weight"),
+                        ATTN("k_proj", "attn_k", "bias"), c->attn_bias);
+    int32_t v = project(b, u->n, u->v, ATTN("v_proj", "attn_v", "weight"),
+                        ATTN("v_proj", "attn_v", "bias"), c->attn_bias);
+    tk_build_fine(b, k, 1);
+    tk_build_fine(b, v, 1);
     if (c->qk_norm) {
         head_norm(b, ATTN("q_norm", "attn_q_norm", "weight"), u->q, c->n_head);
         head_norm(b, ATTN("k_norm", "attn_k_norm", "weight"), u->k, c->n_kv_head);
@@ -126,6 +129,7 @@ void tk_build_llama(tk_build *b)
     int32_t wh = p->cfg.tie_embed
                      ? tk_build_alias(b, we, TK_ROLE_HEAD)
                      : tk_build_matrix(b, head, TK_ROLE_HEAD, p->cfg.n_vocab, p->cfg.d_model);
+    tk_build_fine(b, wh, 1);
     op = tk_build_op(b, TK_OP_HEAD);
     op->w = wh;
     op->in = u.n;

@@ -88,6 +88,7 @@ typedef struct tk_weight {
     tk_weight_role role;
     bool is_mtp;   // belongs to a multi-token-prediction layer: not read by a plain decode step
     bool is_alias; // same memory as an earlier weight (tied embedding)
+    bool is_fine;  // its input is not to be rounded to 8 bits (docs/decisions/0002)
     tk_matrix m;   // vectors are n_out x 1
 } tk_weight;
 

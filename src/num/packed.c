@@ -119,26 +119,34 @@ uint64_t tk_packed_bytes(const tk_packed *p)
     return p->kind == TK_PACK_NONE ? 0 : (uint64_t)tk_packed_panels(p) * p->panel_bytes;
 }
 
+// The byte of row r's four in which column k of eight is: k0 k4 k1 k5, or k2 k6 k3 k7.
+static inline size_t byte_of(int r, int64_t k)
+{
+    return (size_t)r * 4 + (k & 4 ? 1u : 0u) + (k & 1 ? 2u : 0u);
+}
+
 // Where column k of row r is, in units of the given width: byte and shift.
 static inline size_t at8(int r, int64_t k)
 {
-    static const uint8_t byte[4] = {0, 2, 1, 3};
-    return (size_t)(k / 4) * TK_UNIT_BYTES + (size_t)r * 4 + byte[k % 4];
+    return (size_t)(k / 8 * 2 + (k & 2 ? 1 : 0)) * TK_UNIT_BYTES + byte_of(r, k);
 }
 
 static inline size_t at4(int r, int64_t k, int *shift)
 {
-    int j = (int)(k % 8);
-    *shift = j & 2 ? 4 : 0;
-    return (size_t)(k / 8) * TK_UNIT_BYTES + (size_t)r * 4 + (j & 4 ? 1u : 0u) + (j & 1 ? 2u : 0u);
+    *shift = k & 2 ? 4 : 0;
+    return (size_t)(k / 8) * TK_UNIT_BYTES + byte_of(r, k);
 }
 
 static inline size_t at2(int r, int64_t k, int *shift)
 {
-    int pair = (int)(k % 16) / 2;
-    *shift = pair % 4 * 2;
-    return (size_t)(k / 16) * TK_UNIT_BYTES + (size_t)r * 4 + (k % 2 ? 2u : 0u) +
-           (pair >= 4 ? 1u : 0u);
+    *shift = (k & 8 ? 4 : 0) + (k & 2 ? 2 : 0);
+    return (size_t)(k / 16) * TK_UNIT_BYTES + byte_of(r, k);
+}
+
+static inline size_t at_fp8(int r, int64_t k)
+{
+    static const uint8_t byte[4] = {0, 2, 1, 3};
+    return (size_t)(k / 4) * TK_UNIT_BYTES + (size_t)r * 4 + byte[k % 4];
 }
 
 static void put8(uint8_t *units, int r, const uint8_t *q, int n)
@@ -336,7 +344,7 @@ void tk_pack_panel(const tk_matrix *w, const tk_packed *shape, int64_t i_panel, 
         if (shape->kind == TK_PACK_BF16)
             pack_bf16(w, row0 + r, r, out);
         else if (shape->kind == TK_PACK_FP8)
-            for (int64_t k = 0; k < w->n_in; k++) out[at8(r, k)] = b[k];
+            for (int64_t k = 0; k < w->n_in; k++) out[at_fp8(r, k)] = b[k];
         else if (w->dtype == TK_DTYPE_F4_E2M1)
             pack_fp4(w, shape->kind, row0 + r, r, out, scales);
         else if (w->dtype == TK_DTYPE_I4 || w->dtype == TK_DTYPE_I8)
@@ -380,7 +388,7 @@ static float decode_fp8(const uint8_t *units, const uint8_t *scales, int r, int6
 {
     float s;
     memcpy(&s, scales + k / TK_FP8_BLOCK * 4, sizeof s);
-    return tk_f32_from_e4m3(units[at8(r, k)]) * s;
+    return tk_f32_from_e4m3(units[at_fp8(r, k)]) * s;
 }
 
 static float decode_one(const tk_packed *p, const uint8_t *panel, int r, int64_t k)

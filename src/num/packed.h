@@ -4,11 +4,13 @@
 //
 // Sixteen rows make a panel; a 64-byte unit of it holds the same few columns of all sixteen, four bytes a row,
 // so that lane r of a register always means row r and no sum runs across lanes. Column order inside a unit is
-// such that `and`, `shift` of its sixteen 32-bit lanes gives pairs of neighbouring columns as 16-bit words:
+// such that `and`, `shift` of its sixteen 32-bit lanes gives pairs of neighbouring columns as 16-bit words, and
+// (but for FP8) its bytes the columns k0 k4 k1 k5 or k2 k6 k3 k7 of eight:
 //
-//   8 bits  4 columns a unit, bytes k0 k2 k1 k3:     w & 0x00ff = (k0, k1), w >> 8 = (k2, k3)
-//   4 bits  8 columns a unit, words of four nibbles: (w >> 4 i) & 15 = (k[2i], k[2i + 1])
-//   2 bits  16 columns a unit:                       (w >> 2 i) & 3  = (k[2i], k[2i + 1])
+//   8 bits  8 columns two units, bytes k0 k4 k1 k5 and k2 k6 k3 k7:  w & 0x00ff = (k0, k1), w >> 8 = (k4, k5)
+//   4 bits  8 columns a unit:   (w >> 4 i) & 0x000f = (k[2i], k[2i + 1]),  w & 0x0f = k0 k4 k1 k5, w >> 4 the others
+//   2 bits  16 columns a unit:  w & 0x03 = k0 k4 k1 k5, (w >> 2) & 0x03 = k2 k6 k3 k7, then k8 ..
+//   FP8     4 columns a unit, bytes k0 k2 k1 k3
 //   BF16    2 columns a unit: the words themselves
 //
 // A panel is all its units, then all its scales (scale_off), then padding to 64 bytes. Rows past n_out are 0.

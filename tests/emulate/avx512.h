@@ -88,6 +88,13 @@ EMU __m512i emu_dpwssd_epi32(__m512i acc, __m512i x, __m512i y)
     return s.si;
 }
 
+EMU __m512i emu_dpbusd_epi32(__m512i acc, __m512i x, __m512i y)
+{
+    emu512 s = {.si = acc}, a = {.si = x}, b = {.si = y};
+    EMU_LANES(64, s.i[l / 4] += a.ub[l] * b.b[l]);
+    return s.si;
+}
+
 EMU __m512 emu_fmadd_ps(__m512 x, __m512 y, __m512 z)
 {
     emu512 a = {.ps = x}, b = {.ps = y}, c = {.ps = z};
@@ -157,6 +164,13 @@ EMU __m256i emu_cvtepi32_epi16(__m512i x)
     emu512 a = {.si = x}, r;
     EMU_LANES(16, r.w[l] = (int16_t)a.u[l]);
     return r.si256[0];
+}
+
+EMU __m128i emu_cvtepi32_epi8(__m512i x)
+{
+    emu512 a = {.si = x}, r;
+    EMU_LANES(16, r.b[l] = (int8_t)a.u[l]);
+    return _mm256_castsi256_si128(r.si256[0]);
 }
 
 EMU __m512 emu_set1_ps(float x)
@@ -305,6 +319,7 @@ EMU __m256i emu_half_si(__m512i x, int h)
 #define _mm512_srli_epi16 emu_srli_epi16
 #define _mm512_maddubs_epi16 emu_maddubs_epi16
 #define _mm512_dpwssd_epi32 emu_dpwssd_epi32
+#define _mm512_dpbusd_epi32 emu_dpbusd_epi32
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps emu_roundscale_ps
 #define _mm512_cvtps_epi32 emu_cvtps_epi32
@@ -314,6 +329,7 @@ EMU __m256i emu_half_si(__m512i x, int h)
 #define _mm512_cvtepi8_epi32 emu_cvtepi8_epi32
 #define _mm512_cvtepu16_epi32 emu_cvtepu16_epi32
 #define _mm512_cvtepi32_epi16 emu_cvtepi32_epi16
+#define _mm512_cvtepi32_epi8 emu_cvtepi32_epi8
 #define _mm512_set1_ps emu_set1_ps
 #define _mm512_set1_epi32 emu_set1_epi32
 #define _mm512_set1_epi64 emu_set1_epi64

@@ -25,6 +25,7 @@
 
 #define MAX_REL_REF 1e-4
 #define MAX_KL_FAST 1e-3
+#define MAX_KL_INT8 5e-3 // activations of 8 bits (docs/decisions/0002)
 #define DATA_DIR TK_SOURCE_DIR "/tests/golden/data"
 
 #ifndef LOWEST // the first instruction set to test
@@ -217,15 +218,17 @@ static void check(const char *model, const golden *g, setting s)
     int32_t n_ctx = make_room(g, out);
     tk_engine *e = open_engine(model, s, 2, n_ctx);
     assert_int_equal(tk_engine_program(e)->cfg.n_vocab, g->n_vocab);
-    // activations in BF16 make a router of random weights choose otherwise at a close call
-    bool may_flip = s.isa == TK_ISA_AMX && s.repack && tk_engine_program(e)->cfg.moe.n_expert > 0;
+    // activations of fewer bits make a router of random weights choose otherwise at a close call
+    bool wide = s.isa >= TK_ISA_AVX512 && s.repack && !s.exact;
+    bool may_flip = wide && tk_engine_program(e)->cfg.moe.n_expert > 0;
     double left_out = may_flip ? 0.125 : 0;
+    double max_kl = wide && s.isa == TK_ISA_AVX512 ? MAX_KL_INT8 : MAX_KL_FAST;
     for (mode m = 0; m < N_MODE; m++) {
         double rel, kl;
         if (run_all(tk_engine_exec(e), g, m, m == BATCH, out, &err) != TK_OK)
             fail_msg("%s", err.msg);
         distance(g, out, left_out, &rel, &kl);
-        bool good = s.isa == TK_ISA_REF ? rel <= MAX_REL_REF : kl <= MAX_KL_FAST;
+        bool good = s.isa == TK_ISA_REF ? rel <= MAX_REL_REF : kl <= max_kl;
         if (!good)
             fail_msg("%s, %s, kernels %s%s, latent attention expanded from %d: largest relative "
                      "error %.3g, mean divergence %.3g",
@@ -310,6 +313,7 @@ static void logits_agree_with_the_independent_implementation(void **state)
         if (latent && isa != TK_ISA_AMX) check(s.model, &s.g, (setting){isa, -1, false, false});
         if (latent && isa != TK_ISA_AMX) check(s.model, &s.g, (setting){isa, 1, false, false});
         if (isa != TK_ISA_REF) check(s.model, &s.g, (setting){isa, 0, true, false});
+        if (isa == TK_ISA_AVX512) check(s.model, &s.g, (setting){isa, 0, true, true});
     }
     subject_close(&s);
 }

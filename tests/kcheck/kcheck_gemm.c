@@ -194,6 +194,22 @@ void check_gemm(const tk_kernels *k, const tk_kernels *ref)
     }
 }
 
+// The activations x.f as gemm_wide takes them.
+static tk_act make_fewer_bits(const tk_kernels *k, const tk_act *x, int n_tok, int64_t n_in)
+{
+    int64_t groups = x->n_group, ld_h = (n_in + 31) / 32 * 32 + 32;
+    size_t n_group = (size_t)(n_tok * groups);
+    uint16_t *h = (uint16_t *)(void *)guarded((size_t)(n_tok * ld_h) / 2);
+    tk_group8 *b = (tk_group8 *)(void *)guarded(n_group * sizeof *b / sizeof(float));
+    memset(h, 0, (size_t)(n_tok * ld_h) * sizeof *h);
+    for (int t = 0; t < n_tok; t++) {
+        k->kv_store[TK_KV_BF16](x->f + t * x->ld, (int)n_in, h + t * ld_h);
+        k->quantise8(x->f + t * x->ld, n_in, b + t * groups);
+    }
+    if (k->wide == TK_WIDE_BF16) return (tk_act){.h = h, .ld_h = ld_h};
+    return (tk_act){.b = b, .n_group = groups};
+}
+
 // Against ref on the floats: weights and activations are each rounded to BF16, 2^-8 of a product at most (half away
 // from zero), beside what additions round.
 static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_kernels *ref,
@@ -201,18 +217,12 @@ static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_kern
 {
     tk_packed p;
     tk_matrix m = make(s, n_out, n_in, &p);
-    tk_act x = make_act(ref, n_tok, n_in);
-    int64_t ld = n_out + 3, ld_h = (n_in + 31) / 32 * 32 + 32;
-    uint16_t *h = (uint16_t *)(void *)guarded((size_t)(n_tok * ld_h) / 2);
+    tk_act x = make_act(ref, n_tok, n_in), wide = make_fewer_bits(k, &x, n_tok, n_in);
+    int64_t ld = n_out + 3;
     size_t n = (size_t)(n_tok * ld);
     float *got = guarded(n), *want = guarded(n);
-    memset(h, 0, (size_t)(n_tok * ld_h) * sizeof *h);
-    for (int t = 0; t < n_tok; t++)
-        ref->kv_store[TK_KV_BF16](x.f + t * x.ld, (int)n_in, h + t * ld_h);
-    x.h = h;
-    x.ld_h = ld_h;
     for (size_t i = 0; i < n; i++) got[i] = -77;
-    k->gemm_wide[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, got, ld);
+    k->gemm_wide[p.kind](&p, 0, (int)tk_packed_panels(&p), &wide, NULL, n_tok, got, ld);
     ref->gemm[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, want, ld);
     bool ok = true;
     for (int t = 0; t < n_tok; t++) {
@@ -225,22 +235,77 @@ static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_kern
     return ok;
 }
 
+// 8-bit activations as the same integers of 16 bits, columns in their order.
+static tk_act as_words(const tk_act *x, int n_tok)
+{
+    static const int order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    size_t n = (size_t)n_tok * (size_t)x->n_group;
+    int16_t *q = (int16_t *)(void *)guarded(n * TK_GROUP / 2);
+    float *scale = guarded(n);
+    int32_t *sum = (int32_t *)(void *)guarded(n * 2);
+    for (size_t g = 0; g < n; g++) {
+        const tk_group8 *b = &x->b[g];
+        for (int i = 0; i < TK_GROUP; i++)
+            q[g * TK_GROUP + (size_t)(i / 8 * 8 + order[i % 8])] = b->q[i];
+        scale[g] = b->scale;
+        sum[2 * g] = -b->minus_half;
+        sum[2 * g + 1] = b->minus_half - b->minus_all;
+    }
+    return (tk_act){.q = q, .scale = scale, .sum = sum, .n_group = x->n_group};
+}
+
+// 8-bit activations: the same bits as the same integers of 16 bits give, for any number of tokens.
+static bool check_bytes_shape(const source *s, const tk_kernels *k, const tk_kernels *ref,
+                              int64_t n_out, int64_t n_in, int n_tok)
+{
+    tk_packed p;
+    tk_matrix m = make(s, n_out, n_in, &p);
+    tk_act f = make_act(ref, n_tok, n_in), x = make_fewer_bits(k, &f, n_tok, n_in);
+    tk_act words = as_words(&x, n_tok);
+    size_t n = (size_t)(n_tok * (n_out + 3));
+    float *got = guarded(n), *want = guarded(n);
+    for (size_t i = 0; i < n; i++) got[i] = want[i] = -77;
+    k->gemm_wide[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, got, n_out + 3);
+    k->gemm[p.kind](&p, 0, (int)tk_packed_panels(&p), &words, NULL, n_tok, want, n_out + 3);
+    bool ok = memcmp(got, want, n * sizeof *got) == 0;
+    free((void *)m.data);
+    free((void *)m.scale);
+    return ok;
+}
+
+static bool check_wide_of(const source *s, const tk_kernels *k, const tk_kernels *ref,
+                          int64_t n_out, int64_t n_in, int n_tok)
+{
+    return (k->wide == TK_WIDE_INT8 ? check_bytes_shape : check_wide_shape)(s, k, ref, n_out, n_in,
+                                                                            n_tok);
+}
+
+static tk_pack form_of(const source *s)
+{
+    tk_packed p;
+    tk_matrix m = make(s, 16, 256, &p);
+    free((void *)m.data);
+    free((void *)m.scale);
+    return p.kind;
+}
+
 void check_gemm_wide(const tk_kernels *k, const tk_kernels *ref)
 {
     for (size_t i = 0; i < TK_COUNT(sources); i++) {
         char name[48];
         bool ok = true;
         snprintf(name, sizeof name, "wide %s", sources[i].name);
-        if (!wanted(name) || k->wide_from == 0) continue;
-        ok &= check_wide_shape(&sources[i], k, ref, 16, 256, 12);
-        ok &= check_wide_shape(&sources[i], k, ref, 47, 512, 32);
-        ok &= check_wide_shape(&sources[i], k, ref, 33, 1280, 50);
-        ok &= check_wide_shape(&sources[i], k, ref, 5, 2304, 77);
-        ok &= check_wide_shape(&sources[i], k, ref, 32, 256, 600);
-        if (sources[i].type == TK_DTYPE_BF16)
-            ok &= check_wide_shape(&sources[i], k, ref, 20, 70, 20);
+        if (!wanted(name) || k->wide_from == 0 || !k->gemm_wide[form_of(&sources[i])]) continue;
+        ok &= check_wide_of(&sources[i], k, ref, 16, 256, 12);
+        ok &= check_wide_of(&sources[i], k, ref, 47, 512, 32);
+        ok &= check_wide_of(&sources[i], k, ref, 33, 1280, 50);
+        ok &= check_wide_of(&sources[i], k, ref, 5, 2304, 77);
+        ok &= check_wide_of(&sources[i], k, ref, 32, 256, 600);
+        if (sources[i].type == TK_DTYPE_BF16) ok &= check_wide_of(&sources[i], k, ref, 20, 70, 20);
         if (sources[i].type == TK_DTYPE_F8_E4M3)
-            ok &= check_wide_shape(&sources[i], k, ref, 20, 196, 20);
+            ok &= check_wide_of(&sources[i], k, ref, 20, 196, 20);
+        if (sources[i].scale_type == TK_DTYPE_F8_E4M3)
+            ok &= check_wide_of(&sources[i], k, ref, 20, 48, 21);
         row(name, k->isa, ok);
     }
 }
@@ -263,6 +328,28 @@ static bool same_row(const tk_kernels *k, const tk_kernels *ref, const float *x,
     return ok;
 }
 
+static bool same_row8(const tk_kernels *k, const tk_kernels *ref, const float *x, int64_t n)
+{
+    static const int order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    size_t z = (size_t)((n + TK_GROUP - 1) / TK_GROUP), floats = z * sizeof(tk_group8) / 4;
+    tk_group8 *a = (tk_group8 *)(void *)guarded(floats), *b = (tk_group8 *)(void *)guarded(floats);
+    bool ok = true;
+    k->quantise8(x, n, a);
+    ref->quantise8(x, n, b);
+    for (size_t i = 0; i < z; i++) {
+        ok &= memcmp(a[i].q, b[i].q, sizeof a->q) == 0 && a[i].minus_all == b[i].minus_all &&
+              a[i].minus_half == b[i].minus_half;
+        ok &= near(a[i].scale, b[i].scale, 0) && near(a[i].sum, b[i].sum, 0);
+    }
+    for (int64_t i = 0; ok && i < (int64_t)z * TK_GROUP; i++) {
+        int64_t at = i / 8 * 8 + order[i % 8];
+        float s = a[i / TK_GROUP].scale, v = at < n ? x[at] : 0;
+        ok &= isnan(s) ||
+              fabsf(v - (float)a[i / TK_GROUP].q[i % TK_GROUP] * s) <= 0.501f * s + 0x1p-100f;
+    }
+    return ok;
+}
+
 void check_quantise(const tk_kernels *k, const tk_kernels *ref)
 {
     static const int64_t ns[] = {1, 15, 32, 33, 64, 100, 576};
@@ -276,7 +363,7 @@ void check_quantise(const tk_kernels *k, const tk_kernels *ref)
             if (bad == 2) *at = -INFINITY;
             if (bad == 3) memset(x, 0, (size_t)ns[i] * sizeof *x);
             if (bad == 4) *at = 3e38f;
-            ok &= same_row(k, ref, x, ns[i]);
+            ok &= same_row(k, ref, x, ns[i]) && same_row8(k, ref, x, ns[i]);
         }
     row("quantise", k->isa, ok);
 }
@@ -289,30 +376,42 @@ static uint64_t thread_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+// Products of n_tok tokens, the best of some runs.
+static void bench_one(const char *name, tk_gemm_fn gemm, const tk_packed *p, const tk_act *x,
+                      int n_tok, tk_isa isa)
+{
+    enum { TIMES = 15 };
+    float *y = malloc(sizeof *y * (size_t)p->n_out * (size_t)n_tok);
+    uint64_t best = UINT64_MAX;
+    for (int r = 0; r < TIMES; r++) {
+        uint64_t t0 = thread_ns();
+        gemm(p, 0, (int)tk_packed_panels(p), x, NULL, n_tok, y, p->n_out);
+        best = TK_MIN(best, thread_ns() - t0);
+    }
+    printf("%-31s x %-3d %-7s %8.1f GB/s %8.1f GFLOP/s\n", name, n_tok, tk_isa_name(isa),
+           (double)tk_packed_bytes(p) / (double)best,
+           2.0 * (double)(p->n_out * p->n_in) * n_tok / (double)best);
+    free(y);
+}
+
 void bench_gemm(const tk_kernels *k)
 {
-    enum { ROWS = 2048, COLS = 2048, TIMES = 15 };
-    static const int toks[] = {1, 4, 64};
+    enum { ROWS = 2048, COLS = 2048, MOST = 64 };
+    static const int toks[] = {1, 4, 16, MOST};
     tk_kernels ref;
     tk_kernels_fill(&ref, TK_ISA_REF);
     if (k->isa == TK_ISA_REF) return;
     for (size_t i = 0; i < TK_COUNT(sources); i++) {
         tk_packed p;
+        char wide[48];
+        snprintf(wide, sizeof wide, "wide %s", sources[i].name);
         if (!wanted(sources[i].name)) continue;
         make(&sources[i], ROWS, COLS, &p);
-        tk_act x = make_act(&ref, toks[TK_COUNT(toks) - 1], COLS);
-        float *y = malloc(sizeof *y * ROWS * (size_t)toks[TK_COUNT(toks) - 1]);
+        tk_act x = make_act(&ref, MOST, COLS), fewer = make_fewer_bits(k, &x, MOST, COLS);
         for (size_t j = 0; j < TK_COUNT(toks); j++) {
-            uint64_t best = UINT64_MAX;
-            for (int r = 0; r < TIMES; r++) {
-                uint64_t t0 = thread_ns();
-                k->gemm[p.kind](&p, 0, ROWS / TK_PANEL_ROWS, &x, NULL, toks[j], y, ROWS);
-                best = TK_MIN(best, thread_ns() - t0);
-            }
-            printf("%-26s x %-3d %-7s %8.1f GB/s %8.1f GFLOP/s\n", sources[i].name, toks[j],
-                   tk_isa_name(k->isa), (double)tk_packed_bytes(&p) / (double)best,
-                   2.0 * ROWS * COLS * toks[j] / (double)best);
+            bench_one(sources[i].name, k->gemm[p.kind], &p, &x, toks[j], k->isa);
+            if (k->wide_from && toks[j] >= k->wide_from && k->gemm_wide[p.kind])
+                bench_one(wide, k->gemm_wide[p.kind], &p, &fewer, toks[j], k->isa);
         }
-        free(y);
     }
 }

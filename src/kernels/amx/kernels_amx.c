@@ -69,10 +69,10 @@ static inline uint16_t *put6(uint16_t *to, const uint8_t *u, v16 scale, v16 shif
     w16 low = w_set(0x000F000F), high = w_set(0x00300030);
     put_words(to, w_or(w_and(a, low), w_and(w_sll(h, 4), high)), scale, shift);
     put_words(to + 32, w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)), scale, shift);
-    put_words(to + 64, w_or(w_and(w_srl(a, 8), low), w_and(h, high)), scale, shift);
-    put_words(to + 96, w_or(w_srl(a, 12), w_and(w_srl(h, 2), high)), scale, shift);
-    put_words(to + 128, w_or(w_and(b, low), w_and(w_srl(h, 4), high)), scale, shift);
-    put_words(to + 160, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 6), high)), scale, shift);
+    put_words(to + 64, w_or(w_and(w_srl(a, 8), low), w_and(w_srl(h, 4), high)), scale, shift);
+    put_words(to + 96, w_or(w_srl(a, 12), w_and(w_srl(h, 6), high)), scale, shift);
+    put_words(to + 128, w_or(w_and(b, low), w_and(h, high)), scale, shift);
+    put_words(to + 160, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 2), high)), scale, shift);
     put_words(to + 192, w_or(w_and(w_srl(b, 8), low), w_and(w_srl(h, 8), high)), scale, shift);
     put_words(to + 224, w_or(w_srl(b, 12), w_and(w_srl(h, 10), high)), scale, shift);
     return to + 256;
@@ -99,10 +99,12 @@ UNPACK(q8)
     u += k * 16;
     for (int64_t g = 0; g < n / 32; g++) {
         v16 d = v_f16(s + k + g * 32), shift = times(d, -128);
-        for (int j = 0; j < 8; j++, u += TK_UNIT_BYTES, to += 64) {
-            w16 q = w_load(u);
-            put_words(to, w_and(q, w_set(0x00FF00FF)), d, shift);
-            put_words(to + 32, w_srl(q, 8), d, shift);
+        for (int j = 0; j < 4; j++, u += 2 * TK_UNIT_BYTES, to += 128) {
+            w16 a = w_load(u), b = w_load(u + TK_UNIT_BYTES), low = w_set(0x00FF00FF);
+            put_words(to, w_and(a, low), d, shift);
+            put_words(to + 32, w_and(b, low), d, shift);
+            put_words(to + 64, w_srl(a, 8), d, shift);
+            put_words(to + 96, w_srl(b, 8), d, shift);
         }
     }
 }
@@ -324,5 +326,6 @@ void tk_kernels_fill_amx(tk_kernels *k)
         [TK_PACK_NV4] = gemm_nv4, [TK_PACK_BF16] = gemm_bf16, [TK_PACK_FP8] = gemm_fp8,
     };
     memcpy(k->gemm_wide, wide, sizeof wide);
+    k->wide = TK_WIDE_BF16;
     k->wide_from = WIDE_FROM;
 }

@@ -14,4 +14,6 @@
 
 #include "kernels/tmpl/gemm_tmpl.h"
 
+#include "kernels/tmpl/gemm8_tmpl.h"
+
 #include "kernels/tmpl/fill_tmpl.h"

@@ -152,6 +152,10 @@ static inline w16 w_add32(w16 x, w16 y)
 {
     return _mm512_add_epi32(x, y);
 }
+static inline w16 w_sub32(w16 x, w16 y)
+{
+    return _mm512_sub_epi32(x, y);
+}
 static inline void w_store(void *p, w16 x)
 {
     _mm512_store_si512(p, x);
@@ -167,6 +171,11 @@ static inline w16 w_or(w16 x, w16 y)
 static inline w16 w_dot(w16 acc, w16 w, w16 x)
 {
     return _mm512_dpwssd_epi32(acc, w, x);
+}
+// acc + the products of unsigned bytes and signed ones, summed by fours
+static inline w16 w_dot_bytes(w16 acc, w16 u, w16 s)
+{
+    return _mm512_dpbusd_epi32(acc, u, s);
 }
 // each byte replaced by table[byte], bytes < 16
 static inline w16 w_look_up(__m128i table, w16 bytes)
@@ -239,6 +248,18 @@ static inline void v_store_words(int16_t *to, v16 a, v16 b, int32_t sum[2])
     __m512i p = _mm512_cvtps_epi32(a), q = _mm512_cvtps_epi32(b);
     _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi32_epi16(p));
     _mm256_storeu_si256((__m256i *)(void *)(to + 16), _mm512_cvtepi32_epi16(q));
+    sum[0] = _mm512_reduce_add_epi32(p);
+    sum[1] = _mm512_reduce_add_epi32(q);
+}
+
+// The same to 32 bytes, every eight in the order 0 4 1 5 2 6 3 7.
+static inline void v_store_bytes(int8_t *to, v16 a, v16 b, int32_t sum[2])
+{
+    const __m128i order = _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    __m512i p = _mm512_cvtps_epi32(a), q = _mm512_cvtps_epi32(b);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_shuffle_epi8(_mm512_cvtepi32_epi8(p), order));
+    _mm_storeu_si128((__m128i *)(void *)(to + 16),
+                     _mm_shuffle_epi8(_mm512_cvtepi32_epi8(q), order));
     sum[0] = _mm512_reduce_add_epi32(p);
     sum[1] = _mm512_reduce_add_epi32(q);
 }

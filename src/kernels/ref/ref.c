@@ -183,6 +183,30 @@ static TK_FN_QUANTISE(quantise)
     }
 }
 
+static TK_FN_QUANTISE8(quantise8)
+{
+    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    for (int64_t k = 0; k < n; k += TK_GROUP, to++) {
+        int len = (int)TK_MIN((int64_t)TK_GROUP, n - k);
+        float v[TK_GROUP] = {0}, max = 0;
+        bool whole = true;
+        memcpy(v, x + k, (size_t)len * sizeof *v);
+        for (int i = 0; i < len; i++) {
+            whole &= isfinite(v[i]);
+            max = fmaxf(max, fabsf(v[i]));
+        }
+        float by = max >= 0x1p-100f && whole ? 127 / max : 0;
+        to->minus_all = to->minus_half = 0;
+        for (int i = 0; i < TK_GROUP; i++) {
+            to->q[i] = by == 0 ? 0 : (int8_t)rintf(v[i / 8 * 8 + order[i % 8]] * by);
+            to->minus_all -= to->q[i];
+            if (i < TK_GROUP / 2) to->minus_half -= to->q[i];
+        }
+        to->scale = !whole ? NAN : by == 0 ? 0 : max / 127;
+        to->sum = (float)-to->minus_all * to->scale;
+    }
+}
+
 static float act_at(const tk_act *x, bool is_int, int64_t t, int64_t k)
 {
     if (!is_int) return x->f[t * x->ld + k];
@@ -228,5 +252,6 @@ void tk_kernels_fill_ref(tk_kernels *k)
     k->kv_store[TK_KV_FP8] = kv_store_fp8;
     k->softmax = softmax;
     k->quantise = quantise;
+    k->quantise8 = quantise8;
     for (int i = TK_PACK_NONE + 1; i < TK_PACK_COUNT; i++) k->gemm[i] = gemm;
 }

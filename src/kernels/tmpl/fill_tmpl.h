@@ -43,4 +43,16 @@ void TK_TMPL_FILL(tk_kernels *k)
     k->gemm[TK_PACK_BF16] = TK_TMPL(gemm_bf16);
     k->gemm[TK_PACK_FP8] = TK_TMPL(gemm_fp8);
     k->kv_store[TK_KV_BF16] = TK_TMPL(kv_store_bf16);
+#if defined(__AVX512F__)
+    k->quantise8 = TK_TMPL(quantise8);
+    k->gemm_wide[TK_PACK_Q8] = TK_TMPL(gemm8_q8);
+    k->gemm_wide[TK_PACK_Q4] = TK_TMPL(gemm8_q4);
+    k->gemm_wide[TK_PACK_Q4M] = TK_TMPL(gemm8_q4m);
+    k->gemm_wide[TK_PACK_Q4K] = TK_TMPL(gemm8_q4k);
+    k->gemm_wide[TK_PACK_Q6K] = TK_TMPL(gemm8_q6k);
+    k->gemm_wide[TK_PACK_MX4] = TK_TMPL(gemm8_mx4);
+    k->gemm_wide[TK_PACK_NV4] = TK_TMPL(gemm8_nv4);
+    k->wide = TK_WIDE_INT8;
+    k->wide_from = TK_TMPL(WIDE_FROM);
+#endif
 }

@@ -90,16 +90,21 @@ TK_INLINE void TK_TMPL(dots8)(TK_TMPL(sums) * acc, const int chain, w16 q, TK_TM
                               const int j, const int T)
 {
     TK_TMPL(dots)(acc, chain, w_and(q, w_set(0x00FF00FF)), x, j, T);
-    TK_TMPL(dots)(acc, chain + 1, w_srl(q, 8), x, j + 2, T);
+    TK_TMPL(dots)(acc, chain + 1, w_srl(q, 8), x, j + 4, T);
 }
 
-// E2M1 doubled plus 12: unsigned bytes.
+// E2M1 doubled plus 12, unsigned bytes, of codes a byte.
+TK_INLINE w16 TK_TMPL(e2m1_codes)(w16 codes)
+{
+    return w_look_up(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0),
+                     codes);
+}
+
 TK_INLINE void TK_TMPL(dots_e2m1)(TK_TMPL(sums) * acc, w16 q, TK_TMPL(cols) x, const int j,
                                   const int T)
 {
-    const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
     w16 low = w_set(0x0F0F0F0F), byte = w_set(0x00FF00FF);
-    w16 a = w_look_up(table, w_and(q, low)), b = w_look_up(table, w_and(w_srl(q, 4), low));
+    w16 a = TK_TMPL(e2m1_codes)(w_and(q, low)), b = TK_TMPL(e2m1_codes)(w_and(w_srl(q, 4), low));
     TK_TMPL(dots)(acc, 0, w_and(a, byte), x, j, T);
     TK_TMPL(dots)(acc, 1, w_and(b, byte), x, j + 2, T);
     TK_TMPL(dots)(acc, 2, w_srl(a, 8), x, j + 4, T);
@@ -115,10 +120,10 @@ TK_INLINE void TK_TMPL(dots6)(TK_TMPL(sums) * acc, const uint8_t *u, TK_TMPL(ahe
     w16 low = w_set(0x000F000F), high = w_set(0x00300030);
     TK_TMPL(dots)(acc, 0, w_or(w_and(a, low), w_and(w_sll(h, 4), high)), x, j, T);
     TK_TMPL(dots)(acc, 1, w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)), x, j + 2, T);
-    TK_TMPL(dots)(acc, 2, w_or(w_and(w_srl(a, 8), low), w_and(h, high)), x, j + 4, T);
-    TK_TMPL(dots)(acc, 3, w_or(w_srl(a, 12), w_and(w_srl(h, 2), high)), x, j + 6, T);
-    TK_TMPL(dots)(acc, 4, w_or(w_and(b, low), w_and(w_srl(h, 4), high)), x, j + 8, T);
-    TK_TMPL(dots)(acc, 5, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 6), high)), x, j + 10, T);
+    TK_TMPL(dots)(acc, 2, w_or(w_and(w_srl(a, 8), low), w_and(w_srl(h, 4), high)), x, j + 4, T);
+    TK_TMPL(dots)(acc, 3, w_or(w_srl(a, 12), w_and(w_srl(h, 6), high)), x, j + 6, T);
+    TK_TMPL(dots)(acc, 4, w_or(w_and(b, low), w_and(h, high)), x, j + 8, T);
+    TK_TMPL(dots)(acc, 5, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 2), high)), x, j + 10, T);
     TK_TMPL(dots)(acc, 6, w_or(w_and(w_srl(b, 8), low), w_and(w_srl(h, 8), high)), x, j + 12, T);
     TK_TMPL(dots)(acc, 7, w_or(w_srl(b, 12), w_and(w_srl(h, 10), high)), x, j + 14, T);
 }
@@ -193,8 +198,8 @@ STEP(q8)
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 128, T);
     u += i * 512;
-    for (int j = 0; j < 8; j++)
-        TK_TMPL(dots8)(&acc, 2 * j, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 4 * j, T);
+    for (int j = 0; j < 8; j++) TK_TMPL(dots8)
+    (&acc, 2 * j, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), j / 2 * 8 + j % 2 * 2, T);
     TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 32), x, i, T);
 }
 
@@ -217,18 +222,43 @@ STEP(q4m)
     TK_TMPL(add_min)(sum, v_f16(s + i * 64 + 32), x, i, T);
 }
 
+typedef struct TK_TMPL(affine) {
+    v16 scale, min;
+} TK_TMPL(affine);
+
+// Those of group g.
+TK_INLINE TK_TMPL(affine) TK_TMPL(q4k_scales)(const uint8_t *s, int64_t g)
+{
+    s += g / 8 * 320;
+    const __m128i *sm = (const __m128i *)(const void *)(s + 64 + g % 8 * 32);
+    return (TK_TMPL(affine)){
+        .scale = v_mul(v_f16(s), v_u8(_mm_loadu_si128(sm))),
+        .min = v_mul(v_sub(v_zero(), v_f16(s + 32)), v_u8(_mm_loadu_si128(sm + 1)))};
+}
+
 STEP(q4k)
 {
     (void)w;
-    s += i / 8 * 320;
-    const __m128i *sm = (const __m128i *)(const void *)(s + 64 + i % 8 * 32);
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 0, T);
     TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
-    v16 d = v_mul(v_f16(s), v_u8(_mm_loadu_si128(sm)));
-    v16 min = v_mul(v_sub(v_zero(), v_f16(s + 32)), v_u8(_mm_loadu_si128(sm + 1)));
-    TK_TMPL(add_group)(sum, &acc, d, x, i, T);
-    TK_TMPL(add_min)(sum, min, x, i, T);
+    TK_TMPL(affine) d = TK_TMPL(q4k_scales)(s, i);
+    TK_TMPL(add_group)(sum, &acc, d.scale, x, i, T);
+    TK_TMPL(add_min)(sum, d.min, x, i, T);
+}
+
+// That of sixteen columns.
+TK_INLINE v16 TK_TMPL(q6k_scale)(const uint8_t *s, int64_t half)
+{
+    s += half / 16 * 288;
+    const uint8_t *by = s + 32 + half % 16 * 16;
+    return v_mul(v_f16(s), v_i8(_mm_loadu_si128((const __m128i *)(const void *)by)));
+}
+
+TK_INLINE v16 TK_TMPL(nv4_scale)(const tk_packed *w, const uint8_t *s, int64_t half)
+{
+    v16 d = v_e4m3(_mm_loadu_si128((const __m128i *)(const void *)(s + half * 16)));
+    return v_mul(d, v_set(0.5f * w->scale_global));
 }
 
 // Sixteen columns a scale, thirty-two an activation's.
@@ -236,15 +266,11 @@ STEP(q6k)
 {
     (void)w;
     u += i * 384;
-    s += i / 8 * 288;
-    v16 d = v_f16(s);
     for (int h = 0; h < 2; h++, u += 192) {
-        const uint8_t *by = s + 32 + (i % 8 * 2 + h) * 16;
         TK_TMPL(sums) acc;
         TK_TMPL(start16)(&acc, x, 2 * i + h, 32, T);
         TK_TMPL(dots6)(&acc, u, ahead, COLS(i * 32), 16 * h, T);
-        v16 ds = v_mul(d, v_i8(_mm_loadu_si128((const __m128i *)(const void *)by)));
-        TK_TMPL(add_group)(sum, &acc, ds, x, i, T);
+        TK_TMPL(add_group)(sum, &acc, TK_TMPL(q6k_scale)(s, 2 * i + h), x, i, T);
     }
 }
 
@@ -263,14 +289,12 @@ STEP(mx4)
 STEP(nv4)
 {
     u += i * 256;
-    s += i * 32;
-    for (int h = 0; h < 2 && i * 32 + h * 16 < w->n_in; h++, u += 128, s += 16) {
+    for (int h = 0; h < 2 && i * 32 + h * 16 < w->n_in; h++, u += 128) {
         TK_TMPL(sums) acc;
         TK_TMPL(start16)(&acc, x, 2 * i + h, 12, T);
         for (int j = 0; j < 2; j++) TK_TMPL(dots_e2m1)
         (&acc, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 16 * h + 8 * j, T);
-        v16 d = v_e4m3(_mm_loadu_si128((const __m128i *)(const void *)s));
-        TK_TMPL(add_group)(sum, &acc, v_mul(d, v_set(0.5f * w->scale_global)), x, i, T);
+        TK_TMPL(add_group)(sum, &acc, TK_TMPL(nv4_scale)(w, s, 2 * i + h), x, i, T);
     }
 }
 #undef COLS
@@ -491,27 +515,37 @@ GEMM_STRETCH(fp8, TK_TMPL(STRETCH_F), blocks)
 #undef GEMM
 #undef GEMM_STRETCH
 
+// A group of x, n its columns or less (the others are 0), times what brings its largest to `most`.
+typedef struct TK_TMPL(group) {
+    v16 lo, hi;
+    float scale; // NaN when it is not finite
+} TK_TMPL(group);
+
+TK_INLINE TK_TMPL(group) TK_TMPL(group_of)(const float *x, int64_t n, float most)
+{
+    float v[TK_GROUP];
+    if (n < TK_GROUP) {
+        memset(v, 0, sizeof v);
+        memcpy(v, x, (size_t)n * sizeof *v);
+        x = v;
+    }
+    v16 a = v_load(x), b = v_load(x + 16);
+    float max = v_abs_max(a, b);
+    float by = max >= 0x1p-100f ? most / max : 0; // below, the reciprocal would not be finite
+    bool whole = max <= 3.4028235e38f;
+    if (!whole) a = b = v_zero();
+    return (TK_TMPL(group)){.lo = v_mul(a, v_set(by)),
+                            .hi = v_mul(b, v_set(by)),
+                            .scale = !whole    ? tk_f32_from_bits(0x7FC00000)
+                                     : by == 0 ? 0
+                                               : max / most};
+}
+
 static TK_FN_QUANTISE(TK_TMPL(quantise))
 {
-    for (int64_t k = 0; k < n; k += TK_GROUP, q += TK_GROUP) {
-        int len = (int)TK_MIN((int64_t)TK_GROUP, n - k);
-        float v[TK_GROUP];
-        v16 a, b;
-        if (len == TK_GROUP) {
-            a = v_load(x + k);
-            b = v_load(x + k + 16);
-        } else {
-            memset(v, 0, sizeof v);
-            memcpy(v, x + k, (size_t)len * sizeof *v);
-            a = v_load(v);
-            b = v_load(v + 16);
-        }
-        float max = v_abs_max(a, b);
-        float by = max >= 0x1p-100f ? 32767 / max : 0;
-        bool whole = max <= 3.4028235e38f;
-        if (!whole) a = b = v_zero();
-        v_store_words(q, v_mul(a, v_set(by)), v_mul(b, v_set(by)), sum);
-        sum += 2;
-        *scale++ = !whole ? tk_f32_from_bits(0x7FC00000) : by == 0 ? 0 : max / 32767;
+    for (int64_t k = 0; k < n; k += TK_GROUP, q += TK_GROUP, sum += 2) {
+        TK_TMPL(group) g = TK_TMPL(group_of)(x + k, n - k, 32767);
+        v_store_words(q, g.lo, g.hi, sum);
+        *scale++ = g.scale;
     }
 }

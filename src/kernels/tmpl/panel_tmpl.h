@@ -44,10 +44,10 @@ TK_INLINE int16_t *TK_TMPL(put6)(int16_t *to, const uint8_t *u)
     const w16 words[8] = {
         w_or(w_and(a, low), w_and(w_sll(h, 4), high)),
         w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)),
-        w_or(w_and(w_srl(a, 8), low), w_and(h, high)),
-        w_or(w_srl(a, 12), w_and(w_srl(h, 2), high)),
-        w_or(w_and(b, low), w_and(w_srl(h, 4), high)),
-        w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 6), high)),
+        w_or(w_and(w_srl(a, 8), low), w_and(w_srl(h, 4), high)),
+        w_or(w_srl(a, 12), w_and(w_srl(h, 6), high)),
+        w_or(w_and(b, low), w_and(h, high)),
+        w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 2), high)),
         w_or(w_and(w_srl(b, 8), low), w_and(w_srl(h, 8), high)),
         w_or(w_srl(b, 12), w_and(w_srl(h, 10), high)),
     };

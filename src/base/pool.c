@@ -8,34 +8,52 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-// A barrier of the decode step is 2-5 us apart from the next; 2,000 pauses are about 20-80 us.
-enum { SPINS = 2000, YIELDS = 50 };
+enum {
+    SPINS = 2000,    // a barrier of the decode step is 2-5 us after the last; these are 20-80 us
+    LOOK_NS = 50000, // how long the owner sleeps between two looks at unfinished workers
+    MOST_LATE = 8    // more unfinished items than this are a loop at work, not late ones
+};
+
+// What is left of a loop, in one word: items not given out << 32 | items not finished. Finishing an item and taking
+// the next is one atomic operation. The upper half runs below 0, as every thread asks once too often. A loop is over
+// when all items are finished, whatever the threads do: one that comes late finds nothing left, or items of the
+// loop that runs by then.
+static const uint64_t given = (uint64_t)1 << 32, finished = 1;
+
+typedef struct worker {
+    _Alignas(64) atomic_int cpu; // where it began to take items; -1: it takes none
+    tk_pool *pool;
+    int i_thread;
+    pthread_t thread;
+    clockid_t clock; // processor time of the thread
+    // owner: the thread that runs loops
+    _Alignas(64) uint64_t seen_ns; // of that clock
+    int home;                      // cpu it was moved from, -1: not moved
+    cpu_set_t allowed;             // before it was moved
+} worker;
 
 struct tk_pool {
     int n_thread;
-    pthread_t *threads; // n_thread - 1
-    // one loop; written by the owner before `epoch` is released, read by workers after acquiring it
+    worker *workers; // n_thread - 1
+    // one loop; written by the owner before `left` is released, read by whoever got one of its items
     tk_pool_fn fn;
     void *ctx;
     int n_item;
-    bool stop;
-    _Alignas(64) _Atomic uint32_t epoch;  // even/odd does not matter: a change means a new loop
-    _Alignas(64) atomic_int next;         // next item to give out
-    _Alignas(64) _Atomic uint32_t n_busy; // workers that have not finished this loop
+    atomic_bool stop;
+    _Alignas(64) _Atomic uint32_t epoch; // even/odd does not matter: a change means a new loop
+    _Alignas(64) _Atomic uint64_t left;
     _Alignas(64) atomic_int n_asleep;
+    atomic_int owner_sleeps_on; // cpu, -1: awake
 };
-
-typedef struct worker_arg {
-    tk_pool *pool;
-    int i_thread;
-} worker_arg;
 
 static void pause_cpu(void)
 {
@@ -44,63 +62,147 @@ static void pause_cpu(void)
 #endif
 }
 
-static void futex_wait(_Atomic uint32_t *at, uint32_t while_value)
+static void futex_wait(const void *at, uint32_t while_value, const struct timespec *timeout)
 {
-    syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, while_value, NULL, NULL, 0);
+    syscall(SYS_futex, at, FUTEX_WAIT_PRIVATE, while_value, timeout, NULL, 0);
 }
 
-static void futex_wake_all(_Atomic uint32_t *at)
+static void futex_wake_all(const void *at)
 {
     syscall(SYS_futex, at, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
+// The lower half of `left`, at its address: what the owner waits for.
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a futex is 32 bits wide");
+
+static uint32_t unfinished(const tk_pool *p)
+{
+    return (uint32_t)atomic_load(&p->left); // acquires what the items wrote; pairs with work
+}
+
 static void work(tk_pool *p, int i_thread)
 {
-    for (;;) {
-        // relaxed: items are independent; what they need was published by epoch
-        int i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (i >= p->n_item) return;
-        p->fn(p->ctx, i, i_thread);
+    // acquire: the loop and what its items read; pairs with the release in start_loop
+    uint64_t left = atomic_fetch_sub_explicit(&p->left, given, memory_order_acquire);
+    while ((int32_t)(left >> 32) > 0) {
+        p->fn(p->ctx, p->n_item - (int32_t)(left >> 32), i_thread);
+        // seq_cst, as is the load: either this sees the owner asleep or the owner sees nothing unfinished
+        left = atomic_fetch_sub(&p->left, given + finished);
+        int owner_cpu = (uint32_t)left == 1 ? atomic_load(&p->owner_sleeps_on) : -1;
+        if (owner_cpu < 0) continue;
+        futex_wake_all(&p->left);
+        if (owner_cpu == sched_getcpu()) sched_yield(); // the owner's core was only lent
     }
 }
 
-static void wait_for_loop(tk_pool *p, uint32_t seen)
+static uint32_t wait_for_loop(tk_pool *p, uint32_t seen)
 {
-    for (int i = 0; i < SPINS + YIELDS; i++) {
+    uint32_t now;
+    for (int i = 0; i < SPINS; i++) {
         // acquire: pairs with the release in start_loop
-        if (atomic_load_explicit(&p->epoch, memory_order_acquire) != seen) return;
-        if (i < SPINS)
-            pause_cpu();
-        else
-            sched_yield();
+        now = atomic_load_explicit(&p->epoch, memory_order_acquire);
+        if (now != seen) return now;
+        pause_cpu();
     }
     // seq_cst with the owner's store to epoch and load of n_asleep: one of the two sees the other
     atomic_fetch_add(&p->n_asleep, 1);
-    while (atomic_load(&p->epoch) == seen) futex_wait(&p->epoch, seen);
+    while ((now = atomic_load(&p->epoch)) == seen) futex_wait(&p->epoch, seen, NULL);
     atomic_fetch_sub(&p->n_asleep, 1);
+    return now;
 }
 
-static void *worker(void *v)
+static void *run_worker(void *v)
 {
-    worker_arg a = *(worker_arg *)v;
-    tk_free(v);
+    worker *w = v;
     uint32_t seen = 0;
     for (;;) {
-        wait_for_loop(a.pool, seen);
-        seen++;
-        if (a.pool->stop) return NULL;
-        work(a.pool, a.i_thread);
-        // release: the items' writes; pairs with the owner's acquire in tk_pool_run
-        atomic_fetch_sub_explicit(&a.pool->n_busy, 1, memory_order_release);
+        seen = wait_for_loop(w->pool, seen);
+        if (atomic_load_explicit(&w->pool->stop, memory_order_relaxed)) return NULL;
+        atomic_store_explicit(&w->cpu, sched_getcpu(), memory_order_relaxed);
+        work(w->pool, w->i_thread);
+        atomic_store_explicit(&w->cpu, -1, memory_order_relaxed);
     }
 }
 
 static void start_loop(tk_pool *p)
 {
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->n_busy, (uint32_t)p->n_thread - 1, memory_order_relaxed);
-    atomic_fetch_add(&p->epoch, 1); // seq_cst: releases the loop, and orders against n_asleep
+    uint64_t n = (uint32_t)p->n_item;
+    atomic_store_explicit(&p->left, n << 32 | n, memory_order_release);
+    atomic_fetch_add(&p->epoch, 1); // seq_cst: orders against n_asleep
     if (atomic_load(&p->n_asleep) > 0) futex_wake_all(&p->epoch);
+}
+
+// Whether a worker has had no processor at all since the last look.
+static bool stands_still(worker *w)
+{
+    struct timespec t;
+    if (clock_gettime(w->clock, &t) != 0) return false;
+    uint64_t seen = w->seen_ns;
+    w->seen_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return w->seen_ns == seen;
+}
+
+static cpu_set_t only(int cpu)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    return set;
+}
+
+// Looks at the workers that take items; those that stand still since the last look move to cpu `to` if it is one
+// of theirs; -1: none does.
+static void move_late(tk_pool *p, int to)
+{
+    for (worker *w = p->workers; w < p->workers + p->n_thread - 1; w++) {
+        // relaxed: at worst a worker that has just finished is moved, and back
+        int home = atomic_load_explicit(&w->cpu, memory_order_relaxed);
+        if (home < 0 || w->home >= 0 || !stands_still(w) || to < 0) continue;
+        if (pthread_getaffinity_np(w->thread, sizeof w->allowed, &w->allowed) != 0) continue;
+        cpu_set_t set = only(to);
+        if (!CPU_ISSET((size_t)to, &w->allowed)) continue;
+        if (pthread_setaffinity_np(w->thread, sizeof set, &set) == 0) w->home = home;
+    }
+}
+
+// The owner wants its core back: moved workers go where they were, to wait for their turn there with no item in
+// hand; one that was on the owner's core goes to any other. Unless the owner has woken up on another core.
+static void move_back(tk_pool *p, int from)
+{
+    bool crowded = sched_getcpu() == from;
+    for (worker *w = p->workers; w < p->workers + p->n_thread - 1; w++) {
+        if (w->home < 0) continue;
+        cpu_set_t set = only(w->home);
+        if (w->home == from) {
+            set = w->allowed;
+            CPU_CLR((size_t)from, &set);
+        }
+        if (crowded) pthread_setaffinity_np(w->thread, sizeof set, &set); // fails if set is empty
+        pthread_setaffinity_np(w->thread, sizeof w->allowed, &w->allowed);
+        w->home = -1;
+    }
+}
+
+// A worker that the system takes off its core in the middle of an item keeps everybody waiting for a scheduler's
+// slice (4 ms, against items of 20 us) while the owner's core has nothing to do. So the owner lends it that core and
+// sleeps until the item is finished.
+static void wait_for_items(tk_pool *p)
+{
+    for (int i = 0; i < SPINS; i++) {
+        uint32_t n = unfinished(p);
+        if (n == 0) return;
+        if (i == SPINS / 2 && n <= MOST_LATE) move_late(p, -1);
+        pause_cpu();
+    }
+    const struct timespec look = {.tv_nsec = LOOK_NS};
+    int here = TK_MAX(0, sched_getcpu());
+    atomic_store(&p->owner_sleeps_on, here); // seq_cst: see work
+    for (uint32_t n; (n = unfinished(p)) != 0;) {
+        if (n <= MOST_LATE) move_late(p, here);
+        futex_wait(&p->left, n, &look);
+    }
+    atomic_store_explicit(&p->owner_sleeps_on, -1, memory_order_relaxed);
+    move_back(p, here);
 }
 
 void tk_pool_run(tk_pool *p, int n_item, tk_pool_fn fn, void *ctx)
@@ -115,12 +217,7 @@ void tk_pool_run(tk_pool *p, int n_item, tk_pool_fn fn, void *ctx)
     p->n_item = n_item;
     start_loop(p);
     work(p, 0);
-    for (int i = 0; atomic_load_explicit(&p->n_busy, memory_order_acquire) != 0; i++) {
-        if (i < SPINS)
-            pause_cpu();
-        else
-            sched_yield(); // a neighbour has the core of the last worker: let it finish
-    }
+    wait_for_items(p);
 }
 
 tk_status tk_pool_new(int n_thread, tk_pool **out, tk_err *err)
@@ -129,21 +226,26 @@ tk_status tk_pool_new(int n_thread, tk_pool **out, tk_err *err)
     tk_pool *p = aligned_alloc(64, sizeof *p);
     if (p == NULL) return tk_fail(err, TK_NOMEM, "no memory for a thread pool");
     memset(p, 0, sizeof *p);
-    p->threads = tk_alloc((size_t)n_thread * sizeof *p->threads);
+    atomic_init(&p->owner_sleeps_on, -1);
+    p->workers = aligned_alloc(64, (size_t)n_thread * sizeof *p->workers);
+    if (p->workers == NULL) {
+        free(p);
+        return tk_fail(err, TK_NOMEM, "no memory for a thread pool");
+    }
     p->n_thread = 1;
     for (int i = 1; i < n_thread; i++) {
-        worker_arg *a = tk_alloc(sizeof *a);
-        *a = (worker_arg){.pool = p, .i_thread = i};
-        int rc = pthread_create(&p->threads[i - 1], NULL, worker, a);
+        worker *w = &p->workers[i - 1];
+        *w = (worker){.cpu = -1, .home = -1, .pool = p, .i_thread = i};
+        int rc = pthread_create(&w->thread, NULL, run_worker, w);
         if (rc != 0) {
-            tk_free(a);
             tk_pool_free(p);
             return tk_fail(err, TK_FAILED, "cannot make thread %d of %d: %s", i + 1, n_thread,
                            strerror(rc));
         }
         char name[16];
         snprintf(name, sizeof name, "tk-worker-%d", i % 1000);
-        pthread_setname_np(p->threads[i - 1], name);
+        pthread_setname_np(w->thread, name);
+        pthread_getcpuclockid(w->thread, &w->clock);
         p->n_thread++;
     }
     *out = p;
@@ -154,11 +256,12 @@ void tk_pool_free(tk_pool *p)
 {
     if (p == NULL) return;
     if (p->n_thread > 1) {
-        p->stop = true;
+        atomic_store_explicit(&p->stop, true, memory_order_relaxed); // epoch releases it
+        p->n_item = 0;
         start_loop(p);
-        for (int i = 1; i < p->n_thread; i++) pthread_join(p->threads[i - 1], NULL);
+        for (int i = 1; i < p->n_thread; i++) pthread_join(p->workers[i - 1].thread, NULL);
     }
-    tk_free(p->threads);
+    free(p->workers);
     free(p);
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A fixed set of threads that runs one loop at a time. The caller is thread 0 and works too. Workers spin a
-// short while for the next loop (a decode step has hundreds), then yield, then sleep on a futex, so that an
-// idle or oversubscribed machine is not burnt. Items are given out dynamically; an item's result must not
-// depend on which thread runs it. Owner: the one thread that calls tk_pool_run.
+// short while for the next loop (a decode step has hundreds), then sleep on a futex, so that an idle or
+// oversubscribed machine is not burnt. Items are given out dynamically; an item's result must not depend on
+// which thread runs it. A loop waits for items, not for threads; where another process keeps a worker from
+// finishing one, the caller lends the worker its core: the worker's affinity is changed for that time. Owner: the one
+// thread that calls tk_pool_run.
 #ifndef TK_BASE_POOL_H
 #define TK_BASE_POOL_H
 

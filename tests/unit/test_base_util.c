@@ -6,7 +6,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/opt.h"
-#include "base/pool.h"
 #include "base/utf8.h"
 
 #include <setjmp.h>
@@ -168,23 +167,6 @@ static void options_are_parsed_bounded_and_suggested(void **state)
     assert_int_equal(parse(&o, "--stop", NULL, NULL, &e), TK_USAGE);
 }
 
-static void add_item(void *ctx, int i_item, int i_thread)
-{
-    (void)i_thread;
-    ((int *)ctx)[i_item]++;
-}
-
-static void pool_runs_each_item_once_over_many_loops(void **state)
-{
-    (void)state;
-    tk_pool *p = NULL;
-    assert_int_equal(tk_pool_new(4, &p, NULL), TK_OK);
-    int count[37] = {0};
-    for (int loop = 0; loop < 3000; loop++) tk_pool_run(p, 37, add_item, count);
-    for (int i = 0; i < 37; i++) assert_int_equal(count[i], 3000);
-    tk_pool_free(p);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,7 +177,6 @@ int main(void)
         cmocka_unit_test(file_names_that_leave_their_folder_are_refused),
         cmocka_unit_test(json_deeper_than_the_limit_is_refused),
         cmocka_unit_test(options_are_parsed_bounded_and_suggested),
-        cmocka_unit_test(pool_runs_each_item_once_over_many_loops),
     };
     return cmocka_run_group_tests_name("base util", tests, NULL, NULL);
 }

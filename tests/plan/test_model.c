@@ -422,6 +422,160 @@ static void the_front_is_undominated_and_within_the_level(void **state)
     assert_non_null(strstr(err.msg, "does not fit"));
 }
 
+static void prompts_queue_as_when_played_one_by_one(void **state)
+{
+    (void)state;
+    size_t i;
+    json_t *row;
+    json_array_foreach(tk_json_get(golden, "queue"), i, row)
+    {
+        double wait = tk_serve_queue(real(row, "n"), real(row, "busy"), 1);
+        // Sakasegawa's formula is an approximation: to 0.01 of a service, or a tenth
+        if (fabs(wait - real(row, "wait")) > fmax(0.01, 0.1 * real(row, "wait")))
+            fail_msg("%g servers: %g, played %g", real(row, "n"), wait, real(row, "wait"));
+    }
+    assert_int_equal(i, 4);
+}
+
+static tk_serve_in pools_of(tk_case decode, tk_layout prefill, int n_prefill, int n_decode)
+{
+    tk_serve_in in = {.decode = decode,
+                      .prefill = decode,
+                      .disagg = true,
+                      .n_prefill = n_prefill,
+                      .n_decode = n_decode,
+                      .isl = 4096,
+                      .osl = 256,
+                      .max_batch = 16};
+    in.prefill.at = prefill;
+    return in;
+}
+
+// A latent goes whole to the one rank that holds the sequence, over its NIC; keys and values cut four ways go by quarters,
+// over the links while both pools are in one domain.
+static void a_cache_travels_as_its_bytes_say(void **state)
+{
+    (void)state;
+    const double *v = constants->k.v;
+    const json_t *g = tk_json_get(golden, "transfer");
+    const tk_layout tp8 = {.tp = 8, .pp = 1, .dp = 1, .ep = 8, .moe_tp = 1, .cp = 1},
+                    tp4 = {.tp = 4, .pp = 1, .dp = 1, .ep = 1, .moe_tp = 4, .cp = 1};
+    tk_serve_in in = pools_of(
+        case_of("deepseek-v3", "h200", "fp8", (tk_layout){.dp = 8, .ep = 8}, 8), tp8, 1, 1);
+    in.decode.prec.kv_bytes = 1;
+    tk_serve_out o;
+    assert_int_equal(tk_serve(&in, &o, NULL), TK_OK);
+    near(o.transfer_bytes, real(g, "latent"), 1e-9);
+    near(o.transfer_s, v[TK_P_NET_ALPHA] * 1e-6 + real(g, "latent") / (v[TK_P_NET_LINK] * 50e9),
+         1e-9);
+    assert_false(o.transfer_near);
+    in = pools_of(case_of("llama-3.1-70b", "h200", "fp8", (tk_layout){.tp = 4}, 4), tp4, 1, 1);
+    in.decode.prec.kv_bytes = 2;
+    assert_int_equal(tk_serve(&in, &o, NULL), TK_OK);
+    near(o.transfer_s, v[TK_P_AR_ALPHA] * 1e-6 + real(g, "quarter") / (v[TK_P_AR_LINK] * 450e9),
+         1e-9);
+    assert_true(o.transfer_near);
+    double ttft = o.ttft_s, queue = o.queue_s;
+    in.n_decode = 2; // twelve accelerators: beyond the domain of eight
+    tk_serve_out far;
+    assert_int_equal(tk_serve(&in, &far, NULL), TK_OK);
+    assert_true(far.transfer_s > 5 * o.transfer_s);
+    near(far.ttft_s - ttft,
+         far.transfer_s - o.transfer_s + v[TK_P_PREFILL_SLOW] * (far.queue_s - queue), 1e-6);
+}
+
+static void a_pool_that_is_too_small_limits_the_rate(void **state)
+{
+    (void)state;
+    const tk_layout tp1 = {.tp = 1, .pp = 1, .dp = 1, .ep = 1, .moe_tp = 1, .cp = 1};
+    tk_serve_in in =
+        pools_of(case_of("llama-3.1-8b", "h100", "fp8", (tk_layout){.tp = 1}, 1), tp1, 1, 4);
+    tk_serve_out o;
+    double alone, rate;
+    in.max_batch = 64;
+    assert_int_equal(tk_serve(&in, &o, NULL), TK_OK);
+    assert_int_equal(tk_serve_prefill(&in, &alone, &rate, NULL), TK_OK);
+    assert_string_equal(o.limit, "prefill");
+    near(o.req_per_s, rate, 0.01);
+    near(o.prefill_busy, 0.95, 0.01);
+    in.prefill.shape = case_of("llama-3.1-405b", "h100", "fp8", (tk_layout){.tp = 8}, 8).shape;
+    tk_err err = TK_ERR_INIT;
+    assert_int_equal(tk_serve(&in, &o, &err), TK_NOMEM);
+    assert_non_null(strstr(err.msg, "coming and going"));
+}
+
+// Every division of eight accelerators over tensor-parallel instances at the search's batches, one by one.
+static double best_pools_by_hand(const tk_search_in *in)
+{
+    double best = 0;
+    for (int p = 1; p <= 4; p *= 2)
+        for (int d = 1; d <= 4; d *= 2)
+            for (int n_d = 1; n_d * d < in->n_accel; n_d++)
+                for (int n_p = 1; n_p * p + n_d * d <= in->n_accel; n_p++)
+                    for (double b = 1; b < 2000; b = b < 4 ? b + 1 : ceil(b * 1.189)) {
+                        tk_serve_in s = pools_of(
+                            case_of(in->model->name, in->hw->name, "fp8", (tk_layout){.tp = d}, d),
+                            (tk_layout){.tp = p, .pp = 1, .dp = 1, .ep = 1, .moe_tp = p, .cp = 1},
+                            n_p, n_d);
+                        tk_serve_out o;
+                        s.isl = in->qos.isl;
+                        s.osl = in->qos.osl;
+                        s.max_batch = b;
+                        if (tk_serve(&s, &o, NULL) != TK_OK || o.tpot_s > in->qos.tpot_s) break;
+                        if (o.ttft_s <= in->qos.ttft_s && o.running >= 0.98 * b)
+                            best = fmax(best, o.out_tok_per_s / in->n_accel);
+                    }
+    return best;
+}
+
+static void the_search_finds_the_best_pools(void **state)
+{
+    (void)state;
+    tk_search_in in = search_of("llama-3.1-70b", "dgx-h200", 8);
+    tk_search_out o;
+    in.qos.isl = 4096;
+    in.qos.osl = 256;
+    in.qos.ttft_s = 2;
+    assert_int_equal(tk_search(&in, &o, NULL), TK_OK);
+    assert_true(o.has_kind[TK_KIND_DISAGGREGATED] && o.has_kind[TK_KIND_AGGREGATED]);
+    const tk_option *d = &o.of_kind[TK_KIND_DISAGGREGATED];
+    assert_true(d->within && d->serve.ttft_s <= 2 && d->serve.tpot_s <= 0.05);
+    assert_true(d->n_prefill * tk_layout_ranks(&d->prefill) +
+                    d->n_replica * tk_layout_ranks(&d->at) <=
+                d->n_accel);
+    assert_true(d->tok_s_accel >= best_pools_by_hand(&in) * 0.9999);
+    assert_true(o.best.tok_s_accel >= d->tok_s_accel);
+    char name[TK_OPTION_NAME];
+    tk_option_name(d, name);
+    assert_non_null(strstr(name, "] prefill, "));
+    tk_free(o.front);
+    in.aggregated = true;
+    assert_int_equal(tk_search(&in, &o, NULL), TK_OK);
+    assert_false(o.has_kind[TK_KIND_DISAGGREGATED]);
+    tk_free(o.front);
+    in.aggregated = false;
+    in.n_accel = 1; // no second pool to be had
+    assert_int_equal(tk_search(&in, &o, NULL), TK_OK);
+    assert_false(o.has_kind[TK_KIND_DISAGGREGATED]);
+    tk_free(o.front);
+}
+
+// Long prompts and a tight pace: the prompts' steps would hold up every answer between them.
+static void long_prompts_at_a_tight_pace_are_served_apart(void **state)
+{
+    (void)state;
+    tk_search_in in = search_of("llama-3.1-70b", "dgx-h200", 32);
+    tk_search_out o;
+    in.qos = (tk_qos){.isl = 8192, .osl = 256, .ttft_s = 5, .tpot_s = 0.02};
+    assert_int_equal(tk_search(&in, &o, NULL), TK_OK);
+    assert_int_equal(o.best.kind, TK_KIND_DISAGGREGATED);
+    tk_free(o.front);
+    in.qos = (tk_qos){.isl = 32, .osl = 4096, .tpot_s = 0.1}; // and the reverse
+    assert_int_equal(tk_search(&in, &o, NULL), TK_OK);
+    assert_int_equal(o.best.kind, TK_KIND_AGGREGATED);
+    tk_free(o.front);
+}
+
 static void attribution_sums_to_the_gain(void **state)
 {
     (void)state;
@@ -457,6 +611,11 @@ int main(void)
         cmocka_unit_test(the_draft_depth_curve_has_its_measured_shape),
         cmocka_unit_test(training_layouts_and_failures),
         cmocka_unit_test(the_front_is_undominated_and_within_the_level),
+        cmocka_unit_test(prompts_queue_as_when_played_one_by_one),
+        cmocka_unit_test(a_cache_travels_as_its_bytes_say),
+        cmocka_unit_test(a_pool_that_is_too_small_limits_the_rate),
+        cmocka_unit_test(the_search_finds_the_best_pools),
+        cmocka_unit_test(long_prompts_at_a_tight_pace_are_served_apart),
         cmocka_unit_test(attribution_sums_to_the_gain),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -69,16 +69,19 @@ static void add_reader(tk_searcher *s, const tk_layout *at, void *ctx)
     p->n_reader = n;
 }
 
-// The most decode instances, each answering `rate` requests per second, whose prompts the other accelerators can read;
-// 0: none.
+// Of its batch that an instance must keep running for the option to be of that batch.
+#define KEPT 0.98
+
+// The most decode instances, each answering `rate` requests per second, whose prompts the other accelerators can read,
+// or so nearly that the batch stands; 0: none.
 static int most_decode(int n_accel, int ranks, double rate, const reader *r)
 {
-    double ideal = n_accel / (ranks + rate * r->ranks / r->req_per_s);
+    double need = KEPT * rate, ideal = n_accel / (ranks + need * r->ranks / r->req_per_s);
     int d = (n_accel - r->ranks) / ranks;
     if (d > ideal) d = (int)ideal;
     for (; d > 0; d--) {
         int n_prefill = (n_accel - d * ranks) / r->ranks;
-        if (n_prefill * r->req_per_s >= d * rate) break;
+        if (n_prefill * r->req_per_s >= d * need) break;
     }
     return d;
 }
@@ -101,7 +104,7 @@ static bool price(tk_searcher *s, tk_serve_in *serve, const reader *r, int n_dec
     serve->n_decode = n_decode;
     serve->n_prefill = out->n_prefill;
     s->out->n_tried++;
-    if (tk_serve(serve, &out->serve, NULL) != TK_OK || out->serve.running < 0.98 * batch)
+    if (tk_serve(serve, &out->serve, NULL) != TK_OK || out->serve.running < KEPT * batch)
         return false;
     tk_search_judge(in, serve, n_decode * ranks + out->n_prefill * r->ranks, out);
     return true;
@@ -155,7 +158,7 @@ static void try_decode(tk_searcher *s, const tk_layout *at, void *ctx)
             serve.max_batch = b;
             tk_search_effects(s, &serve);
             s->out->n_tried++;
-            if (tk_serve(&serve, &alone, NULL) != TK_OK || alone.running < 0.98 * b) break;
+            if (tk_serve(&serve, &alone, NULL) != TK_OK || alone.running < KEPT * b) break;
             if (in->cache_used > 0 && b > alone.capacity * in->cache_used) break;
             if (in->qos.tpot_s > 0 && alone.tpot_s > in->qos.tpot_s) break; // and larger ones more
             if (!hopeless(s, p, &alone, ranks)) join(s, p, &serve, &alone);

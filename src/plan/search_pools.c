@@ -132,12 +132,12 @@ static void join(tk_searcher *s, const pools *p, tk_serve_in *serve, const tk_se
     for (int i = 0; i < p->n_reader; i++) {
         const reader *r = &p->reader[i];
         int d = most_decode(n, ranks, alone->req_per_s, r);
-        // with fewer to feed the prompts queue less: that may be what keeps the first token in time
-        for (int less = 0; less < 3 && d - less > most; less++) {
+        // with fewer to feed the prompts queue less: that may be what keeps the first token in time, or the batch
+        for (int tries = 0; tries < 3 && d > most; tries++, d -= 1 + d / 64) {
             tk_option o;
-            if (!price(s, serve, r, d - less, batch, &o)) continue;
+            if (!price(s, serve, r, d, batch, &o)) continue;
             tk_search_offer(s, &o);
-            if (o.within) most = d - less;
+            if (o.within) most = d;
         }
     }
 }

@@ -613,6 +613,22 @@ static void the_search_finds_the_best_pools(void **state)
     tk_free(o.front);
 }
 
+// Twice the accelerators can do what two halves did; thousands divide no worse than dozens.
+static void pools_of_thousands_are_as_good_as_of_dozens(void **state)
+{
+    (void)state;
+    tk_search_in in = search_of("llama-3.1-70b", "dgx-h200", 64);
+    tk_search_out few, many;
+    in.qos.isl = 4096;
+    assert_int_equal(tk_search(&in, &few, NULL), TK_OK);
+    in.n_accel = 64000;
+    assert_int_equal(tk_search(&in, &many, NULL), TK_OK);
+    assert_true(many.of_kind[TK_KIND_DISAGGREGATED].tok_s_accel >
+                0.98 * few.of_kind[TK_KIND_DISAGGREGATED].tok_s_accel);
+    tk_free(few.front);
+    tk_free(many.front);
+}
+
 // Long prompts and a tight pace: the prompts' steps would hold up every answer between them.
 static void long_prompts_at_a_tight_pace_are_served_apart(void **state)
 {
@@ -701,6 +717,7 @@ int main(void)
         cmocka_unit_test(a_cache_travels_as_its_bytes_say),
         cmocka_unit_test(a_pool_that_is_too_small_limits_the_rate),
         cmocka_unit_test(the_search_finds_the_best_pools),
+        cmocka_unit_test(pools_of_thousands_are_as_good_as_of_dozens),
         cmocka_unit_test(long_prompts_at_a_tight_pace_are_served_apart),
         cmocka_unit_test(deepseeks_pools_are_priced_within_half),
         cmocka_unit_test(attribution_sums_to_the_gain),

@@ -76,6 +76,10 @@ static const tk_opt opts[] = {
     TEXT(json, "json", NULL, "OUT", "Write the result as JSON to OUT (- is standard output)."),
     TEXT(points, "points", NULL, "FILE",
          "Measured points as CSV, for validate and fit (default: the published ones)."),
+    {.name = "aggregated",
+     .type = TK_OPT_FLAG,
+     .help = "Only replicas that prefill and decode: no separate pools with a transfer between.",
+     .offset = offsetof(options, aggregated)},
     {.name = "rows",
      .type = TK_OPT_FLAG,
      .help = "Print every row of a validation, not the tables alone.",
@@ -94,7 +98,8 @@ const tk_cmd tk_cmd_plan = {
                 "--calibrate [options]",
     .summary = "price a model on machines that are not in the room",
     .details =
-        "MODEL --system S     does it fit, how parallel, tokens/s, TTFT, TPOT, joules, dollars\n"
+        "MODEL --system S     does it fit, how parallel, tokens/s, TTFT, TPOT, joules, dollars;\n"
+        "                     aggregated, and disaggregated into pools for prefill and decode\n"
         "compare A B          two systems with --model at one --qos: tables, and a page with "
         "--html\n"
         "simulate MODEL       arrivals, batching and paging request by request: percentiles\n"

@@ -13,7 +13,7 @@ typedef struct tk_plan_options {
     const char *data;
     const char *json;
     const char *points;
-    bool rows, calibrate;
+    bool rows, calibrate, aggregated;
     const char *system, *backend, *precision, *model, *qos, *html;
     int64_t n_accel, n_request, seed;
     double isl, osl, hit, ttft_ms, tpot_ms, latency_ms, rate, power_kw, year;
@@ -38,7 +38,13 @@ tk_status tk_plan_case_of(const tk_plan_call *c, const char *model, const char *
 // Total cost of the accelerators of an option, from the options' prices.
 tk_status tk_plan_cost_of(const tk_plan_call *c, const tk_search_in *in, const tk_option *o,
                           tk_tco_in *tin, tk_tco_out *tout, tk_err *err);
-void tk_plan_layout_name(const tk_layout *l, int mtp, char out[64]);
+// The 80 % interval of a rate of an option: of one user, or v tokens/s in all.
+void tk_plan_rate_interval(const tk_constants *k, const tk_search_in *in, tk_tier tier,
+                           const tk_option *o, bool user, double v, double *low, double *high);
+// "aggregated serving: TP8, 102 tok/s per accelerator"; says so when that kind has none within the level.
+void tk_plan_print_kind(const tk_search_out *s, tk_kind kind);
+// What moving a prompt's cache costs, one line without its end; only of disaggregated options.
+void tk_plan_print_transfer(const tk_option *o);
 
 tk_status tk_plan_model(const tk_plan_call *c, const char *model, tk_err *err);
 tk_status tk_plan_compare(const tk_plan_call *c, tk_err *err);

@@ -43,7 +43,7 @@ static tk_status price_side(const tk_plan_call *c, const char *system, const tk_
     tk_prediction p = {
         .cls = TK_CLASS_RATE, .value = chosen(s)->tok_s_accel, .hw = in->hw, .model = in->model};
     s->tier = tk_constants_tier(k, &p, NULL);
-    tk_constants_interval(k, &p, s->tier, &s->tok_low, &s->tok_high);
+    tk_plan_rate_interval(k, in, s->tier, chosen(s), false, p.value, &s->tok_low, &s->tok_high);
     TK_TRY(tk_plan_cost_of(c, in, chosen(s), &s->cost_in, &s->cost, err));
     double n = s->cost_in.tok_per_s / chosen(s)->tok_s_accel;
     tk_tco_monte_carlo(&s->cost_in, s->tok_low * n, s->tok_high * n, 1, 20000, &s->p10, &s->p50,
@@ -52,24 +52,37 @@ done:
     return st;
 }
 
+static void print_side(const tk_side *s)
+{
+    const tk_option *o = chosen(s);
+    char name[TK_OPTION_NAME];
+    tk_option_name(o, name);
+    printf("%-20s %s", s->hw->name, name);
+    if (o->kind == TK_KIND_AGGREGATED) printf(" x %d replicas", o->n_replica);
+    printf(", batch %.0f%s\n", o->batch,
+           s->search.found ? "" : "   (OUTSIDE the service level: the nearest)");
+    printf("  %8.1f tok/s per user   %9.1f tok/s per accelerator [%.0f, %.0f]   %s\n",
+           o->tok_s_user, o->tok_s_accel, s->tok_low, s->tok_high, tk_tier_name(s->tier));
+    printf("  TTFT %.0f ms, TPOT %.1f ms, %.0f W, %.3f J per token, %.3f USD per 10^6 [%.3f, "
+           "%.3f]\n",
+           o->serve.ttft_s * 1e3, o->serve.tpot_s * 1e3, o->power.node_w, o->joule_per_tok,
+           s->cost.usd_per_mtok, s->p10, s->p90);
+    if (o->kind == TK_KIND_DISAGGREGATED) {
+        printf("  transfer: ");
+        tk_plan_print_transfer(o);
+        putchar('\n');
+    }
+    if (!s->search.found) return;
+    printf("  beside it, ");
+    tk_plan_print_kind(&s->search, o->kind == TK_KIND_DISAGGREGATED ? TK_KIND_AGGREGATED
+                                                                    : TK_KIND_DISAGGREGATED);
+}
+
 static void print_sides(const tk_report *r)
 {
     printf("%s, prompts %.0f, answers %.0f, TTFT <= %.0f ms, TPOT <= %.0f ms\n\n", r->model->title,
            r->qos.isl, r->qos.osl, r->qos.ttft_s * 1e3, r->qos.tpot_s * 1e3);
-    for (int i = 0; i < 2; i++) {
-        const tk_side *s = &r->side[i];
-        const tk_option *o = chosen(s);
-        char name[64];
-        tk_plan_layout_name(&o->at, o->mtp, name);
-        printf("%-20s %s x %d replicas, batch %.0f%s\n", s->hw->name, name, o->n_replica, o->batch,
-               s->search.found ? "" : "   (OUTSIDE the service level: the nearest)");
-        printf("  %8.1f tok/s per user   %9.1f tok/s per accelerator [%.0f, %.0f]   %s\n",
-               o->tok_s_user, o->tok_s_accel, s->tok_low, s->tok_high, tk_tier_name(s->tier));
-        printf("  TTFT %.0f ms, TPOT %.1f ms, %.0f W, %.3f J per token, %.3f USD per 10^6 [%.3f, "
-               "%.3f]\n",
-               o->serve.ttft_s * 1e3, o->serve.tpot_s * 1e3, o->power.node_w, o->joule_per_tok,
-               s->cost.usd_per_mtok, s->p10, s->p90);
-    }
+    for (int i = 0; i < 2; i++) print_side(&r->side[i]);
     const tk_option *a = chosen(&r->side[0]), *b = chosen(&r->side[1]);
     double gain = b->tok_s_accel / a->tok_s_accel;
     double lo = log(r->side[1].tok_low / b->tok_s_accel),
@@ -103,13 +116,19 @@ static void print_why(const tk_attribution *w)
                tk_factor_gate(i));
 }
 
-// Tokens/s per accelerator over prompt length and batch: what memory and the quadratic part cost.
-static void print_sensitivity(const tk_search_in *in, const tk_option *at)
+// Tokens/s per accelerator over prompt length and batch: what memory and the quadratic part cost. Of the best
+// aggregated layout, whose batch can be moved by itself.
+static void print_sensitivity(const tk_search_in *in, const tk_side *s)
 {
+    const tk_option *at =
+        s->search.has_kind[TK_KIND_AGGREGATED] ? &s->search.of_kind[TK_KIND_AGGREGATED] : chosen(s);
+    char name[TK_OPTION_NAME];
+    if (at->kind == TK_KIND_DISAGGREGATED) return;
+    tk_option_name(at, name);
     static const double isl[] = {256, 1024, 4096, 16384, 65536},
                         batch[] = {1, 4, 16, 64, 256, 1024};
-    printf("\n%s, layout as above: output tok/s per accelerator (TPOT ms); - does not fit\n%10s",
-           in->hw->name, "prompt");
+    printf("\n%s, %s: output tok/s per accelerator (TPOT ms); - does not fit\n%10s", in->hw->name,
+           name, "prompt");
     for (size_t j = 0; j < TK_COUNT(batch); j++) printf("   batch %-8.0f", batch[j]);
     for (size_t i = 0; i < TK_COUNT(isl); i++) {
         printf("\n%10.0f", isl[i]);
@@ -162,14 +181,19 @@ static json_t *report_json(const tk_report *r)
     for (int i = 0; i < 2; i++) {
         const tk_side *s = &r->side[i];
         const tk_option *o = chosen(s);
+        char name[TK_OPTION_NAME];
+        tk_option_name(o, name);
         json_array_append_new(
             sides,
-            json_pack("{s:s, s:b, s:f, s:f, s:[f, f], s:f, s:f, s:f, s:f, s:[f, f], s:s}", "system",
-                      s->hw->name, "within_qos", s->search.found, "tok_s_user", o->tok_s_user,
-                      "tok_s_gpu", o->tok_s_accel, "interval", s->tok_low, s->tok_high, "ttft_ms",
-                      o->serve.ttft_s * 1e3, "tpot_ms", o->serve.tpot_s * 1e3, "joule_per_token",
-                      o->joule_per_tok, "usd_per_mtok", s->cost.usd_per_mtok, "usd_interval",
-                      s->p10, s->p90, "tier", tk_tier_name(s->tier)));
+            json_pack("{s:s, s:s, s:s, s:f, s:b, s:f, s:f, s:[f, f], s:f, s:f, s:f, s:f, s:[f, f], "
+                      "s:s}",
+                      "system", s->hw->name, "kind", tk_kind_name(o->kind), "layout", name,
+                      "transfer_ms", o->serve.transfer_s * 1e3, "within_qos", s->search.found,
+                      "tok_s_user", o->tok_s_user, "tok_s_gpu", o->tok_s_accel, "interval",
+                      s->tok_low, s->tok_high, "ttft_ms", o->serve.ttft_s * 1e3, "tpot_ms",
+                      o->serve.tpot_s * 1e3, "joule_per_token", o->joule_per_tok, "usd_per_mtok",
+                      s->cost.usd_per_mtok, "usd_interval", s->p10, s->p90, "tier",
+                      tk_tier_name(s->tier)));
     }
     for (int i = 0; r->why && i < TK_FACTOR_COUNT; i++)
         json_array_append_new(why, json_pack("{s:s, s:f, s:f, s:f}", "factor", tk_factor_name(i),
@@ -191,7 +215,7 @@ static void print_report(const tk_report *r, const tk_search_in in[2])
         print_why(r->why);
     else
         printf("\nno attribution: some combination does not fit; give more --total-gpus\n");
-    for (int i = 0; i < 2; i++) print_sensitivity(&in[i], chosen(&r->side[i]));
+    for (int i = 0; i < 2; i++) print_sensitivity(&in[i], &r->side[i]);
     print_claims(r->claims);
 }
 
@@ -215,6 +239,7 @@ tk_status tk_plan_compare(const tk_plan_call *c, tk_err *err)
     r.n_row = k->n_row;
     // 16-bit weights must fit too: attribution runs on as many accelerators as that takes
     tk_search_in to = in[1];
+    to.aggregated = true; // its factors are changes of one way of serving
     if (c->o->n_accel == 0 && to.n_accel < 32) to.n_accel = 32;
     if (tk_attribute(&to, in[0].hw, why, NULL) != TK_OK) r.why = NULL;
     TK_TRY(tk_claims_compute(c->catalog, k, claims, err));

@@ -75,6 +75,7 @@ tk_status tk_plan_case_of(const tk_plan_call *c, const char *model, const char *
     const char *word = o->precision ? o->precision : in->model->default_precision;
     TK_TRY(tk_precision_parse(word, &in->model->shape, in->hw, in->backend, &in->prec, err));
     in->precision = word;
+    in->aggregated = o->aggregated;
     in->n_accel = o->n_accel > 0 ? (int)o->n_accel : in->hw->n_accel;
     in->usd_per_accel_h = o->usd_per_h > 0 ? o->usd_per_h : in->hw->usd_per_h[1];
 done:
@@ -85,7 +86,7 @@ tk_status tk_plan_cost_of(const tk_plan_call *c, const tk_search_in *in, const t
                           tk_tco_in *t, tk_tco_out *out, tk_err *err)
 {
     const tk_plan_options *o = c->o;
-    double n = opt->n_replica * (double)tk_layout_ranks(&opt->at), of = in->hw->n_accel;
+    double n = opt->n_accel, of = in->hw->n_accel;
     *t = tk_tco_default();
     if (o->kwh >= 0) t->usd_per_kwh = o->kwh;
     if (o->pue > 0) t->pue = o->pue;
@@ -114,13 +115,28 @@ tk_status tk_plan_cost_of(const tk_plan_call *c, const tk_search_in *in, const t
     return tk_tco(t, out, err);
 }
 
-void tk_plan_layout_name(const tk_layout *l, int mtp, char out[64])
+// Pools are judged by the class that most of the measured ones are in: R1 without word of drafts.
+static tk_class token_class(const tk_option *o)
 {
-    int n = snprintf(out, 64, "TP%d", l->tp);
-    if (l->dp > 1) n += snprintf(out + n, 64 - (size_t)n, " DP%d", l->dp);
-    if (l->pp > 1) n += snprintf(out + n, 64 - (size_t)n, " PP%d", l->pp);
-    if (l->ep > 1) n += snprintf(out + n, 64 - (size_t)n, " EP%d", l->ep);
-    if (mtp > 0) snprintf(out + n, 64 - (size_t)n, " MTP%d", mtp);
+    return o->kind == TK_KIND_DISAGGREGATED ? TK_CLASS_TPOT_R1 : TK_CLASS_TPOT;
+}
+
+// A rate's interval is its time's turned over.
+void tk_plan_rate_interval(const tk_constants *k, const tk_search_in *in, tk_tier tier,
+                           const tk_option *o, bool user, double v, double *low, double *high)
+{
+    bool pools = o->kind == TK_KIND_DISAGGREGATED;
+    tk_prediction p = {.cls = TK_CLASS_RATE, .value = v, .hw = in->hw, .model = in->model};
+    if (!user && !pools) {
+        tk_constants_interval(k, &p, tier, low, high);
+        return;
+    }
+    double fast, slow;
+    p.cls = token_class(o);
+    p.value = 1 / v;
+    tk_constants_interval(k, &p, tier, &fast, &slow);
+    *low = 1 / slow;
+    *high = 1 / fast;
 }
 
 // ---- the answer
@@ -146,41 +162,111 @@ static void bounds(const answer *a, tk_class cls, double value, double *low, dou
     tk_constants_interval(a->k, &p, a->tier, low, high);
 }
 
-static void print_value(const answer *a, const char *name, tk_class cls, double v, const char *unit)
+// What is told of an option, with its interval.
+typedef struct quantity {
+    const char *name, *key, *unit; // key: in JSON; NULL: text only
+    double v, low, high;
+} quantity;
+enum { QUANTITIES = 7 };
+
+static void quantities(const answer *a, const tk_option *o, quantity q[QUANTITIES])
 {
-    double low, high;
-    bounds(a, cls, v, &low, &high);
-    printf("%-34s %10.4g   [%.4g, %.4g] %s\n", name, v, low, high, unit);
+    bool pools = o->kind == TK_KIND_DISAGGREGATED;
+    const quantity all[QUANTITIES] = {
+        {.name = "tokens/s per user", .key = "tok_s_user", .unit = "tok/s", .v = o->tok_s_user},
+        {.name = "output tokens/s per accelerator",
+         .key = "tok_s_gpu",
+         .unit = "tok/s",
+         .v = o->tok_s_accel},
+        {.name = "output tokens/s, all", .unit = "tok/s", .v = o->tok_s_accel * o->n_accel},
+        {.name = "TTFT, mean", .key = "ttft_ms", .unit = "ms", .v = o->serve.ttft_s * 1e3},
+        {.name = "TPOT, mean, first not counted",
+         .key = "tpot_ms",
+         .unit = "ms",
+         .v = o->serve.tpot_s * 1e3},
+        {.name = "power per accelerator, wall",
+         .key = "power_w",
+         .unit = "W",
+         .v = o->power.node_w},
+        {.name = "energy, busy, wall",
+         .key = "joule_per_token",
+         .unit = "J/output token",
+         .v = o->joule_per_tok}};
+    const tk_class cls[] = {pools ? TK_CLASS_TTFT_DISAGG : TK_CLASS_TTFT, token_class(o),
+                            TK_CLASS_POWER, TK_CLASS_ENERGY};
+    for (int i = 0; i < QUANTITIES; i++) {
+        q[i] = all[i];
+        if (i < 3)
+            tk_plan_rate_interval(a->k, &a->in, a->tier, o, i == 0, q[i].v, &q[i].low, &q[i].high);
+        else
+            bounds(a, cls[i - 3], q[i].v, &q[i].low, &q[i].high);
+    }
+}
+
+static void print_step(const char *what, const tk_cost *s)
+{
+    printf("%s of %.2f ms: matrices %.0f %%, experts %.0f %%, attention %.0f %%, exchange %.0f "
+           "%%, fixed %.0f %%, host %.0f %%\n",
+           what, s->s * 1e3, 100 * s->linear / s->s, 100 * s->expert / s->s,
+           100 * s->attention / s->s, 100 * s->comm / s->s, 100 * s->fixed / s->s,
+           100 * s->host / s->s);
+}
+
+void tk_plan_print_transfer(const tk_option *o)
+{
+    const tk_serve_out *s = &o->serve;
+    printf("%.1f MB per prompt over %s: %.2f ms of TTFT", s->transfer_bytes * 1e-6,
+           s->transfer_near ? "the scale-up links" : "the network", s->transfer_s * 1e3);
+}
+
+void tk_plan_print_kind(const tk_search_out *s, tk_kind kind)
+{
+    const tk_option *o = &s->of_kind[kind];
+    char name[TK_OPTION_NAME];
+    printf("%s serving: ", tk_kind_name(kind));
+    if (!s->has_kind[kind]) {
+        printf("no layout keeps the level\n");
+        return;
+    }
+    tk_option_name(o, name);
+    printf("%s, %.1f tok/s per accelerator, %.1f per user\n", name, o->tok_s_accel, o->tok_s_user);
 }
 
 static void print_option(const answer *a, const tk_option *o)
 {
-    char name[64];
+    bool pools = o->kind == TK_KIND_DISAGGREGATED;
+    char name[TK_OPTION_NAME];
     int ranks = tk_layout_ranks(&o->at);
-    tk_plan_layout_name(&o->at, o->mtp, name);
-    printf("layout                             %s, %d replica%s of %d, %.0f sequences each\n", name,
-           o->n_replica, o->n_replica > 1 ? "s" : "", ranks, o->batch);
-    printf("cache                              holds %.0f such sequences per replica\n",
-           o->serve.capacity);
-    print_value(a, "tokens/s per user", TK_CLASS_TPOT, o->tok_s_user, "tok/s");
-    print_value(a, "output tokens/s per accelerator", TK_CLASS_RATE, o->tok_s_accel, "tok/s");
-    print_value(a, "output tokens/s, all", TK_CLASS_RATE, o->tok_s_accel * ranks * o->n_replica,
-                "tok/s");
-    print_value(a, "TTFT, mean", TK_CLASS_TTFT, o->serve.ttft_s * 1e3, "ms");
-    print_value(a, "TPOT, mean, first not counted", TK_CLASS_TPOT, o->serve.tpot_s * 1e3, "ms");
-    print_value(a, "power per accelerator, wall", TK_CLASS_POWER, o->power.node_w, "W");
-    print_value(a, "energy, busy, wall", TK_CLASS_ENERGY, o->joule_per_tok, "J/output token");
-    const tk_cost *s = &o->serve.step;
-    printf("a step of %.2f ms: matrices %.0f %%, experts %.0f %%, attention %.0f %%, exchange %.0f "
-           "%%, fixed %.0f %%, host %.0f %%\n",
-           s->s * 1e3, 100 * s->linear / s->s, 100 * s->expert / s->s, 100 * s->attention / s->s,
-           100 * s->comm / s->s, 100 * s->fixed / s->s, 100 * s->host / s->s);
+    tk_option_name(o, name);
+    if (pools)
+        printf("layout                             %s, %.0f sequences each\n", name, o->batch);
+    else
+        printf("layout                             %s, %d replica%s of %d, %.0f sequences each\n",
+               name, o->n_replica, o->n_replica > 1 ? "s" : "", ranks, o->batch);
+    printf("cache                              holds %.0f such sequences per %s\n",
+           o->serve.capacity, pools ? "decode instance" : "replica");
+    if (pools) {
+        int n_prefill = o->n_prefill * tk_layout_ranks(&o->prefill), n = o->n_replica * ranks;
+        printf("accelerators                       %d prefill (%.0f %% busy), %d decode, %d idle\n",
+               n_prefill, 100 * o->serve.prefill_busy, n, o->n_accel - n_prefill - n);
+        printf("transfer of the cache              ");
+        tk_plan_print_transfer(o);
+        putchar('\n');
+    }
+    quantity q[QUANTITIES];
+    quantities(a, o, q);
+    for (int i = 0; i < QUANTITIES; i++)
+        printf("%-34s %10.4g   [%.4g, %.4g] %s\n", q[i].name, q[i].v, q[i].low, q[i].high,
+               q[i].unit);
+    print_step("a step", &o->serve.step);
+    if (pools) print_step("a prompt", &o->serve.prompt);
 }
 
 static void print_cost(const answer *a)
 {
     double p10, p50, p90, low, high;
-    bounds(a, TK_CLASS_RATE, a->cost_in.tok_per_s, &low, &high);
+    tk_plan_rate_interval(a->k, &a->in, a->tier, &a->out.best, false, a->cost_in.tok_per_s, &low,
+                          &high);
     tk_tco_monte_carlo(&a->cost_in, low, high, 1, 20000, &p10, &p50, &p90);
     const tk_tco_out *t = &a->cost;
     printf(
@@ -228,18 +314,25 @@ static void print_text(const answer *a)
         return;
     }
     print_option(a, &s->best);
+    if (!in->aggregated) {
+        printf("chosen: %s\n", tk_kind_name(s->best.kind));
+        for (int kind = 0; kind < TK_KIND_COUNT; kind++) {
+            printf("  ");
+            tk_plan_print_kind(s, (tk_kind)kind);
+        }
+    }
     print_cost(a);
     double rate = a->c->o->rate;
     if (rate > 0) {
-        double per = s->best.serve.req_per_s / tk_layout_ranks(&s->best.at);
+        double per = s->best.tok_s_accel / in->qos.osl;
         printf("\n%.4g requests/s need %.0f accelerators (%.3g requests/s each)\n", rate,
                ceil(rate / per), per);
     }
     printf("\nundominated (tok/s per user, per accelerator, J and USD per token):\n");
     for (int i = 0; i<s->n_front; i += s->n_front> 24 ? s->n_front / 24 + 1 : 1) {
         const tk_option *o = &s->front[i];
-        char name[64];
-        tk_plan_layout_name(&o->at, o->mtp, name);
+        char name[TK_OPTION_NAME];
+        tk_option_name(o, name);
         printf("  %8.1f %9.1f  %7.3f J  %8.3f USD/10^6  %-24s batch %.0f\n", o->tok_s_user,
                o->tok_s_accel, o->joule_per_tok, o->usd_per_mtok, name, o->batch);
     }
@@ -247,28 +340,43 @@ static void print_text(const answer *a)
            s->n_fit, s->n_tried / fmax(s->seconds, 1e-6), in->hw->sources, in->model->sources);
 }
 
-static json_t *value_json(const answer *a, tk_class cls, double v, const char *unit)
+static json_t *layout_json(const tk_layout *l, int n)
 {
-    double low, high;
-    bounds(a, cls, v, &low, &high);
-    return json_pack("{s:f, s:[f, f], s:s, s:s, s:[s, s]}", "value", v, "interval", low, high,
-                     "unit", unit, "tier", tk_tier_name(a->tier), "sources", a->in.hw->sources,
-                     a->in.model->sources);
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "instances", n, "ranks", tk_layout_ranks(l),
+                     "tp", l->tp, "dp", l->dp, "pp", l->pp, "ep", l->ep);
+}
+
+static void pools_json(const tk_option *o, json_t *j)
+{
+    const tk_serve_out *s = &o->serve;
+    json_object_set_new(j, "prefill", layout_json(&o->prefill, o->n_prefill));
+    json_object_set_new(j, "decode", layout_json(&o->at, o->n_replica));
+    json_object_set_new(j, "prefill_busy", json_real(s->prefill_busy));
+    json_object_set_new(j, "transfer",
+                        json_pack("{s:f, s:f, s:s}", "bytes", s->transfer_bytes, "ms",
+                                  s->transfer_s * 1e3, "over",
+                                  s->transfer_near ? "scale-up" : "scale-out"));
 }
 
 static json_t *option_json(const answer *a, const tk_option *o)
 {
-    char name[64];
-    tk_plan_layout_name(&o->at, o->mtp, name);
-    return json_pack("{s:s, s:i, s:i, s:f, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "layout", name,
-                     "replicas", o->n_replica, "ranks", tk_layout_ranks(&o->at), "batch", o->batch,
-                     "within_qos", o->within, "tok_s_user",
-                     value_json(a, TK_CLASS_TPOT, o->tok_s_user, "tok/s"), "tok_s_gpu",
-                     value_json(a, TK_CLASS_RATE, o->tok_s_accel, "tok/s"), "ttft_ms",
-                     value_json(a, TK_CLASS_TTFT, o->serve.ttft_s * 1e3, "ms"), "tpot_ms",
-                     value_json(a, TK_CLASS_TPOT, o->serve.tpot_s * 1e3, "ms"), "power_w",
-                     value_json(a, TK_CLASS_POWER, o->power.node_w, "W"), "joule_per_token",
-                     value_json(a, TK_CLASS_ENERGY, o->joule_per_tok, "J"));
+    char name[TK_OPTION_NAME];
+    quantity q[QUANTITIES];
+    tk_option_name(o, name);
+    quantities(a, o, q);
+    json_t *j =
+        json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:b}", "kind", tk_kind_name(o->kind), "layout",
+                  name, "accelerators", o->n_accel, "replicas", o->n_replica, "ranks",
+                  tk_layout_ranks(&o->at), "batch", o->batch, "within_qos", o->within);
+    for (int i = 0; i < QUANTITIES; i++)
+        if (q[i].key)
+            json_object_set_new(j, q[i].key,
+                                json_pack("{s:f, s:[f, f], s:s, s:s, s:[s, s]}", "value", q[i].v,
+                                          "interval", q[i].low, q[i].high, "unit", q[i].unit,
+                                          "tier", tk_tier_name(a->tier), "sources",
+                                          a->in.hw->sources, a->in.model->sources));
+    if (o->kind == TK_KIND_DISAGGREGATED) pools_json(o, j);
+    return j;
 }
 
 static json_t *answer_json(const answer *a)
@@ -281,6 +389,9 @@ static json_t *answer_json(const answer *a)
         a->in.hw->name, "accelerators", a->in.n_accel, "fits", 1, "within_qos", s->found, "best",
         option_json(a, s->found ? &s->best : &s->nearest), "pareto", front, "configurations",
         (json_int_t)s->n_tried, "configurations_per_s", s->n_tried / fmax(s->seconds, 1e-6));
+    for (int kind = 0; kind < TK_KIND_COUNT; kind++)
+        json_object_set_new(j, tk_kind_name((tk_kind)kind),
+                            s->has_kind[kind] ? option_json(a, &s->of_kind[kind]) : json_null());
     if (s->found)
         json_object_set_new(j, "cost",
                             json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "usd_per_hour",

@@ -10,21 +10,32 @@
 #include <string.h>
 
 typedef struct machine {
-    tk_case c;
-    double scale; // drafts and their cost
+    tk_case c, prefill; // the latter: of a separate pool
+    bool pools;
+    double scale; // of a step, beyond the cost model's causes
+    double share; // servers of the pool simulated over those that a decode instance has
     int mtp;
 } machine;
+
+// A prompt on a server of the prefill pool; its attention's other replicas read their own meanwhile.
+static double pool_s(const machine *m, double n_prompt)
+{
+    tk_cost t;
+    tk_work w = {m->prefill.at.dp, n_prompt, n_prompt / 2, true};
+    tk_cost_step(&m->prefill, &w, &t);
+    return t.s * m->share;
+}
 
 // A step of the engine: the decoding sequences' and the prompts' work; what both need (weights, fixed time) is
 // paid once, so the larger step is taken whole and of the other what it adds beyond an empty one.
 static double step_s(void *ctx, double n_seq, double n_ctx, double n_prompt)
 {
     const machine *m = ctx;
+    if (m->pools && n_seq <= 0) return pool_s(m, n_prompt);
     tk_cost t = {0}, p = {0}, base = {0};
     if (n_seq > 0) {
         tk_work w = {n_seq, 1 + m->mtp, n_ctx / n_seq, false};
         tk_cost_step(&m->c, &w, &t);
-        t.s *= m->scale;
     }
     if (n_prompt > 0) {
         tk_work w = {m->c.at.dp, n_prompt / m->c.at.dp, n_prompt / 2 / m->c.at.dp, true};
@@ -32,7 +43,8 @@ static double step_s(void *ctx, double n_seq, double n_ctx, double n_prompt)
         tk_work one = {m->c.at.dp, 1, 1, true};
         tk_cost_step(&m->c, &one, &base);
     }
-    return n_seq > 0 ? t.s + fmax(0, p.s - base.s) : p.s;
+    double drafted = t.s * (1 + m->c.k->v[TK_P_MTP_DRAFT] * m->mtp);
+    return m->scale * (n_seq > 0 ? drafted + fmax(0, p.s - base.s) : p.s);
 }
 
 static void print_stat(const char *name, const tk_sim_stat *s)
@@ -50,11 +62,16 @@ static json_t *stat_json(const tk_sim_stat *s)
 static void print_run(const tk_search_in *in, const tk_option *opt, const tk_sim_in *s,
                       const tk_sim_out *o)
 {
-    char name[64];
-    tk_plan_layout_name(&opt->at, opt->mtp, name);
-    printf("%s on %s: one replica of %d (%s), %lld requests, seed %llu\n", in->model->title,
-           in->hw->part, tk_layout_ranks(&opt->at), name, (long long)s->n_request,
-           (unsigned long long)s->seed);
+    char name[TK_OPTION_NAME];
+    tk_option_name(opt, name);
+    printf("%s on %s: one %s of %d (%s), %lld requests, seed %llu\n", in->model->title,
+           in->hw->part, s->n_prefill > 0 ? "decode instance" : "replica",
+           tk_layout_ranks(&opt->at), name, (long long)s->n_request, (unsigned long long)s->seed);
+    if (s->n_prefill > 0) {
+        printf("its share of the prefill pool, %d prompts at once; transfer: ", s->n_prefill);
+        tk_plan_print_transfer(opt);
+        putchar('\n');
+    }
     if (s->rate > 0)
         printf("Poisson arrivals, %.3g a second", s->rate);
     else
@@ -74,6 +91,18 @@ static void print_run(const tk_search_in *in, const tk_option *opt, const tk_sim
            o->span_s, o->seconds);
 }
 
+// One decode instance and its share of the prefill pool: as many servers as come nearest, slowed to the very share.
+static void set_pools(const tk_option *opt, machine *m, tk_sim_in *s)
+{
+    double servers = (double)opt->n_prefill * opt->prefill.dp * opt->prefill.pp / opt->n_replica;
+    m->pools = true;
+    m->prefill = m->c;
+    m->prefill.at = opt->prefill;
+    s->n_prefill = servers < 1.5 ? 1 : (int)(servers + 0.5);
+    m->share = s->n_prefill / servers;
+    s->transfer_s = opt->serve.transfer_s;
+}
+
 static void set_up(const tk_plan_options *o, const tk_search_in *in, const tk_option *opt,
                    machine *m, tk_sim_in *s)
 {
@@ -87,7 +116,7 @@ static void set_up(const tk_plan_options *o, const tk_search_in *in, const tk_op
                          .fixed_scale = 1,
                          .mem_share = 0.9},
                    .mtp = opt->mtp,
-                   .scale = 1 + in->k->v[TK_P_MTP_DRAFT] * opt->mtp};
+                   .scale = opt->time_scale > 0 ? opt->time_scale : 1};
     *s = tk_sim_default();
     tk_memory mem;
     tk_cost_memory(&m->c, in->qos.isl + in->qos.osl, &mem);
@@ -105,10 +134,12 @@ static void set_up(const tk_plan_options *o, const tk_search_in *in, const tk_op
     s->tokens_per_step = opt->mtp > 0 ? in->model->accepted[opt->mtp] : 1;
     s->step = step_s;
     s->ctx = m;
+    if (opt->kind == TK_KIND_DISAGGREGATED) set_pools(opt, m, s);
     if (o->batch > 0)
         s->users = (int)ceil(o->batch / opt->n_replica);
     else // without a rate: 80 % of what the layout sustains
-        s->rate = o->rate > 0 ? o->rate / opt->n_replica : 0.8 * opt->serve.req_per_s;
+        s->rate = (o->rate > 0 ? o->rate : 0.8 * opt->tok_s_accel * opt->n_accel / in->qos.osl) /
+                  opt->n_replica;
 }
 
 tk_status tk_plan_simulate(const tk_plan_call *c, tk_err *err)

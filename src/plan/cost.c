@@ -191,6 +191,14 @@ double tk_cost_all_to_all(const tk_case *c, int n, double bytes)
     return t;
 }
 
+double tk_cost_transfer(const tk_case *c, double bytes, bool near)
+{
+    const double *v = c->k->v;
+    if (near && c->hw->link_bytes_per_s > 0)
+        return v[TK_P_AR_ALPHA] * 1e-6 + bytes / (v[TK_P_AR_LINK] * c->hw->link_bytes_per_s);
+    return v[TK_P_NET_ALPHA] * 1e-6 + bytes / net_rate(c);
+}
+
 double tk_cost_experts_touched(double n_expert, double n_used, double n_tok)
 {
     if (n_expert <= 0) return 0;
@@ -270,8 +278,10 @@ static void add_comm(const tk_case *c, const sizes *z, const tk_shape_layer *l, 
     double h = c->shape->hidden, s = 0;
     s += tk_cost_all_reduce(c, c->at.tp, z->attn_tok * h * 2);
     if (l->n_expert && (c->at.dp > 1)) {
+        // a token goes once to each rank that holds any of its experts, whole or a slice
         int n = c->at.ep * c->at.moe_tp;
-        double hop = z->all_tok / n * l->n_used * h;
+        double copies = tk_cost_experts_touched(c->at.ep, 1, l->n_used) * c->at.moe_tp;
+        double hop = z->all_tok / n * copies * h;
         s += tk_cost_all_to_all(c, n, hop) + tk_cost_all_to_all(c, n, 2 * hop);
     } else {
         s += tk_cost_all_reduce(c, c->at.tp, z->attn_tok * h * 2);
@@ -340,7 +350,8 @@ void tk_cost_memory(const tk_case *c, double n_ctx, tk_memory *out)
         double n = (double)l->n / c->at.pp;
         weights += n * (l->attn_sharded / c->at.tp + l->attn_replicated) * c->prec.attn_bytes;
         weights += n * (l->ffn / c->at.tp * c->prec.ffn_bytes + l->router * 2);
-        weights += n * l->expert * l->n_expert / (c->at.ep * c->at.moe_tp) * c->prec.expert_bytes;
+        double experts = ceil((double)l->n_expert / c->at.ep); // of a rank, spare copies too
+        weights += n * l->expert * experts / c->at.moe_tp * c->prec.expert_bytes;
         double kept = l->window && l->index <= 0 && n_ctx > l->window ? l->window : n_ctx;
         double shard = c->at.tp < l->kv_heads ? c->at.tp : l->kv_heads > 0 ? l->kv_heads : 1;
         kv += n * (kept * (l->kv / l->ratio / shard + l->index) * c->prec.kv_bytes +

@@ -63,6 +63,10 @@ double tk_cost_all_reduce(const tk_case *c, int n, double bytes);
 // Dispatch and combine of an MoE layer over ep ranks: tokens of one rank, hidden floats each.
 double tk_cost_all_to_all(const tk_case *c, int n, double bytes);
 
+// One rank's `bytes` of a cache to a rank of another pool: over the links of the scale-up domain when `near`, else over
+// its NIC.
+double tk_cost_transfer(const tk_case *c, double bytes, bool near);
+
 // Distinct experts of E that T tokens touch when each draws k: E (1 - (1 - k/E)^T).
 double tk_cost_experts_touched(double n_expert, double n_used, double n_tok);
 

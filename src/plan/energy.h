@@ -4,7 +4,7 @@
 //   P = TDP min(1, base + a sqrt(HBM fraction) + b sqrt(FLOP fraction)),   node = sum + host
 //
 // The fractions are of peak, averaged over time. Concave: power rises fast at low load and saturates, so energy
-// per token keeps falling with batch until the cache is full. Pure functions.
+// per token keeps falling with batch until the cache is full. Of separate pools, the mean over both. Pure functions.
 #ifndef TK_PLAN_ENERGY_H
 #define TK_PLAN_ENERGY_H
 

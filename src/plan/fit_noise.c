@@ -100,13 +100,28 @@ void tk_noise_weights(const tk_noise *z, double *e)
     }
 }
 
+// Beyond `reach` deviations of all that rows share and their scatter together, no effect is believed either, however
+// many neighbours agree: a server that still compiled, a row whose conditions are not what it says.
+static double disbelief(const tk_noise *z, int i, double e)
+{
+    const double reach = 3;
+    int row = z->row[i];
+    double s = tk_fit_sigma(z->rows->first[row].cls);
+    double beyond = fabs(e) - reach * sqrt(covariance(z->rows, row, row) + s * s);
+    return beyond > 0 ? beyond * beyond : 0;
+}
+
 void tk_noise_loosen(tk_noise *z, double *e)
 {
     const double freedom = 4;
+    double *doubt = tk_alloc((size_t)z->n * sizeof *doubt + 1);
+    for (int i = 0; i < z->n; i++) doubt[i] = disbelief(z, i, e[i]);
     tk_noise_weights(z, e);
     for (int i = 0; i < z->n; i++) {
         double s = tk_fit_sigma(z->rows->first[z->row[i]].cls), own = z->variance[i] * e[i] / s;
         z->variance[i] = s * s * fmax(1, (freedom + own * own) / (freedom + 1));
+        z->variance[i] = fmax(z->variance[i], doubt[i]);
     }
     factor(z);
+    tk_free(doubt);
 }

@@ -73,7 +73,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(EC_ATTEND, "ec_attend", "of bf16 peak", SERVE, 1, .45, .30, TK_FROM_GUESS)                   \
     X(AR_ALPHA, "allreduce_latency", "us at 8 ranks", SERVE, 1, 12, .30, TK_FROM_NCCL)             \
     X(AR_LINK, "allreduce_link", "of one-way link", SERVE, 1, .60, .30, TK_FROM_NCCL)              \
-    X(A2A_ALPHA, "alltoall_latency", "us per call", SERVE, 1, 35, .40, TK_FROM_DEEPEP)             \
+    X(A2A_ALPHA, "alltoall_latency", "us at 8 ranks", SERVE, 1, 10, .40, TK_FROM_NCCL)             \
     X(A2A_LINK, "alltoall_link", "of one-way link", SERVE, 1, .35, .40, TK_FROM_DEEPEP)            \
     X(NET_ALPHA, "network_latency", "us per call", SERVE, 1, 40, .40, TK_FROM_DEEPEP)              \
     X(NET_LINK, "network_link", "of NIC rate", SERVE, 1, .80, .20, TK_FROM_DEEPEP)                 \
@@ -96,7 +96,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(TREND, "fixed_time_trend", "per year", SERVE, 0, .15, .06, TK_FROM_GUESS)                    \
     X(GRAPH_OFF, "no_cuda_graphs", "x fixed time", SERVE, 1, 3.0, .40, TK_FROM_GUESS)              \
     X(SOFT_FP8, "software_fp8", "x em", SERVE, 1, .75, .30, TK_FROM_GUESS)                         \
-    X(MTP_DRAFT, "mtp_draft", "of a step per draft", SERVE, 1, .045, .20, TK_FROM_MTP)             \
+    X(MTP_DRAFT, "mtp_draft", "of a step per draft", SERVE, 1, .035, .20, TK_FROM_MTP)             \
     X(MTP_UNKNOWN_TRTLLM, "mtp_unstated_trtllm", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)      \
     X(MTP_UNKNOWN_SGLANG, "mtp_unstated_sglang", "x step", SERVE, 1, .85, .25, TK_FROM_GUESS)      \
     X(MTP_POOLS_TRTLLM, "mtp_unstated_trtllm_pools", "x step", SERVE, 1, .70, .25, TK_FROM_GUESS)  \
@@ -119,7 +119,7 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(P99_OVER_MEAN, "ttft_p99_over_mean", "x", TTFT, 1, 2.3, .30, TK_FROM_GUESS)                  \
     X(TR_HOPPER, "train_hopper", "of dense peak", TRAIN, 1, .48, .15, TK_FROM_TRAIN)               \
     X(TR_BLACKWELL, "train_blackwell", "of dense peak", TRAIN, 1, .45, .15, TK_FROM_TRAIN)         \
-    X(TR_AMPERE, "train_ampere", "of dense peak", TRAIN, 1, .58, .15, TK_FROM_TRAIN)               \
+    X(TR_AMPERE, "train_ampere", "x hopper in bf16", TRAIN, 1, .97, .15, TK_FROM_GEMM)             \
     X(TR_BF16, "train_bf16", "x fp8 fraction", TRAIN, 1, 1.35, .15, TK_FROM_GEMM)                  \
     X(TR_MXFP8, "train_mxfp8", "x fp8 fraction", TRAIN, 1, .95, .10, TK_FROM_GUESS)                \
     X(TR_FP4, "train_fp4", "x fp8 fraction", TRAIN, 1, .65, .15, TK_FROM_GEMM)                     \
@@ -131,6 +131,8 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(TR_LORA_N, "train_lora_scale", "exponent of n / 8", TRAIN, 0, .08, .04, TK_FROM_GUESS)       \
     X(TR_TP, "train_tp", "of link in all-reduces", TRAIN, 1, .70, .25, TK_FROM_NCCL)               \
     X(TR_ATTEND, "train_attend", "of bf16 peak", TRAIN, 1, .55, .20, TK_FROM_GUESS)                \
+    X(TR_MOVED, "train_moved", "x stored activations per pass", TRAIN, 1, 2.0, .50,                \
+      "written once, read once; bytes stored of Korthikanti et al. 2022")                          \
     X(TR_BUBBLE, "train_bubble", "x pipeline bubble", TRAIN, 1, .9, .30, TK_FROM_GUESS)            \
     X(TR_FIXED, "train_step_fixed", "s per step", TRAIN, 1, .30, .40, TK_FROM_TRAIN)               \
     X(TR_SCALE, "train_scale", "per doubling past 512", TRAIN, 0, .008, .006, TK_FROM_TRAIN)       \

@@ -452,10 +452,11 @@ static tk_status rates(const tk_ask *a, tk_serve_in *in, tk_err *err)
 }
 
 // Pools whose sizes nobody states ("B200 HGX disagg", EP8) are taken in balance: prefill and decode as fast.
-static tk_status balanced(const tk_ask *a, tk_serve_in *in, tk_err *err)
+static tk_status balanced_at(const tk_ask *a, tk_serve_in *in, tk_err *err)
 {
     tk_serve_out o;
     in->prefill = in->decode;
+    in->disagg = false;
     tk_status st = rates(a, in, err);
     if (st != TK_OK) return st;
     in->disagg = true;
@@ -466,6 +467,20 @@ static tk_status balanced(const tk_ask *a, tk_serve_in *in, tk_err *err)
     a->out->value = o.out_tok_per_s / tk_layout_ranks(&in->decode.at) / pools;
     if (has(a->row->f[TK_COL_UNIT], "total tokens")) a->out->value *= (in->isl + in->osl) / in->osl;
     return TK_OK;
+}
+
+// Nor does the row say how attention is cut; what is published is the faster way at that speed of a user.
+static tk_status balanced(const tk_ask *a, tk_serve_in *in, tk_err *err)
+{
+    tk_serve_in whole = *in;
+    tk_status st = balanced_at(a, in, err);
+    double apart = st == TK_OK ? a->out->value : 0;
+    whole.decode.at.tp = in->decode.at.dp;
+    whole.decode.at.dp = 1;
+    if (!heads_divide(whole.decode.shape, whole.decode.at.tp)) return st;
+    if (balanced_at(a, &whole, NULL) == TK_OK && a->out->value > apart) return TK_OK;
+    a->out->value = apart;
+    return st;
 }
 
 static bool is_rate(const char *m)

@@ -19,7 +19,8 @@ static tk_train_prec precision(const char *word, const tk_hw *hw)
 }
 
 // Layouts that a row leaves to a configuration file: the published ones of the same benchmark.
-static void default_layout(const tk_point *r, const tk_model_entry *m, tk_layout *l, int n)
+static void default_layout(const tk_point *r, const tk_hw *hw, const tk_model_entry *m,
+                           tk_layout *l, int n)
 {
     tk_shape_size s;
     tk_shape_measure(&m->shape, &s);
@@ -32,7 +33,9 @@ static void default_layout(const tk_point *r, const tk_model_entry *m, tk_layout
         l->vp = l->pp > 1 && l->pp < 64 ? 3 : 1;
         if (s.total < 50e9) l->mbs = 4;
     } else if (s.total > 300e9) {
-        l->tp = 8, l->pp = 8, l->cp = 2, l->vp = 8;
+        // with the memory of GB200 those that say use half the tensor parallelism of H100's 80 GB
+        l->tp = hw->mem_bytes > 100e9 ? 4 : 8;
+        l->pp = 8, l->cp = 2, l->vp = 8;
     } else if (s.total > 100e9) {
         l->tp = 4, l->pp = 8, l->vp = 6, l->mbs = 2;
     }
@@ -139,7 +142,7 @@ tk_status tk_predict_training(const tk_ask *a, tk_err *err)
     if (strstr(r->f[TK_COL_PARALLELISM], "full recompute")) in.recompute = TK_RECOMPUTE_FULL;
     if (strcmp(r->f[TK_COL_FRAMEWORK], "Megatron-LM") == 0 && in.batch <= 0)
         in.batch = a->out->model->training_batch;
-    default_layout(r, a->out->model, &in.at, in.n_accel);
+    default_layout(r, a->out->hw, a->out->model, &in.at, in.n_accel);
     // submissions that state a pipeline but no virtual stages interleave two layers at a time, as those that do
     if (in.at.pp > 1 && in.at.vp < 1 && strcmp(r->f[TK_COL_FRAMEWORK], "NeMo") == 0)
         in.at.vp = in.shape->n_layer / in.at.pp / 2;

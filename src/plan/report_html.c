@@ -89,6 +89,45 @@ static void table(const tk_report *r, tk_buf *b)
     tk_buf_add_str(b, "</table>");
 }
 
+// One cell: a kind's best layout, its rate, and what moving the cache costs.
+static void kind_cell(const tk_search_out *s, tk_kind kind, tk_buf *b)
+{
+    const tk_option *o = &s->of_kind[kind];
+    char name[TK_OPTION_NAME];
+    if (!s->has_kind[kind]) {
+        tk_buf_add_str(b, "<td class=\"t\">no layout keeps the level");
+        return;
+    }
+    tk_option_name(o, name);
+    tk_buf_add_str(b, "<td class=\"t\">");
+    text(b, name);
+    if (kind == TK_KIND_AGGREGATED) tk_buf_addf(b, ", %d replicas", o->n_replica);
+    tk_buf_addf(b, ", batch %.0f: <b>%.1f</b> tokens/s per accelerator, TTFT %.0f ms, TPOT %.1f ms",
+                o->batch, o->tok_s_accel, o->serve.ttft_s * 1e3, o->serve.tpot_s * 1e3);
+    if (kind == TK_KIND_DISAGGREGATED)
+        tk_buf_addf(b,
+                    "<br><small>the cache of a prompt, %.1f MB, crosses the %s in %.2f ms; the "
+                    "prefill pool is busy %.0f %%</small>",
+                    o->serve.transfer_bytes * 1e-6,
+                    o->serve.transfer_near ? "scale-up links" : "network",
+                    o->serve.transfer_s * 1e3, 100 * o->serve.prefill_busy);
+    if (s->best.kind == kind) tk_buf_add_str(b, " (chosen)");
+}
+
+static void kinds(const tk_report *r, tk_buf *b)
+{
+    tk_buf_add_str(b, "<h2>Layouts</h2><table><tr><th>");
+    for (int i = 0; i < 2; i++) {
+        tk_buf_add_str(b, "<th>");
+        text(b, r->side[i].hw->title);
+    }
+    for (int kind = 0; kind < TK_KIND_COUNT; kind++) {
+        tk_buf_addf(b, "<tr><td>%s", tk_kind_name((tk_kind)kind));
+        for (int i = 0; i < 2; i++) kind_cell(&r->side[i].search, (tk_kind)kind, b);
+    }
+    tk_buf_add_str(b, "</table>");
+}
+
 static void pareto(const tk_report *r, tk_buf *b)
 {
     double x0 = INFINITY, x1 = 0, y0 = INFINITY, y1 = 0;
@@ -223,6 +262,7 @@ void tk_report_html(const tk_report *r, tk_buf *b)
 {
     head(r, b);
     table(r, b);
+    kinds(r, b);
     pareto(r, b);
     tk_buf_add_str(b, "<h2>Cost of 10<sup>6</sup> output tokens</h2>");
     tornado(r, b);

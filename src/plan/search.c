@@ -1,76 +1,133 @@
 // SPDX-License-Identifier: MIT
-#include "plan/search.h"
+#include "plan/search_priv.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static void aim(const tk_search_in *in, tk_effects_field *out)
+// ---- names
+
+const char *tk_kind_name(tk_kind k)
 {
-    tk_trait t;
-    tk_trait_set(&t, TK_STAGE_SERVE, tk_backend_name(in->backend), in->hw, in->model->name,
-                 in->precision ? in->precision : "", false);
-    tk_effects_aim(in->fx, &t, out);
+    return k == TK_KIND_DISAGGREGATED ? "disaggregated" : "aggregated";
 }
 
-static bool price(const tk_search_in *in, const tk_effects_field *field, const tk_layout *at,
-                  int mtp, double batch, tk_option *out)
+static void name_layout(const tk_layout *l, int mtp, tk_buf *b)
 {
+    tk_buf_addf(b, "TP%d", l->tp);
+    if (l->dp > 1) tk_buf_addf(b, " DP%d", l->dp);
+    if (l->pp > 1) tk_buf_addf(b, " PP%d", l->pp);
+    if (l->ep > 1) tk_buf_addf(b, " EP%d", l->ep);
+    if (mtp > 0) tk_buf_addf(b, " MTP%d", mtp);
+}
+
+void tk_option_name(const tk_option *o, char out[TK_OPTION_NAME])
+{
+    tk_buf b = tk_buf_make(TK_OPTION_NAME - 1);
+    if (o->kind == TK_KIND_DISAGGREGATED) {
+        tk_buf_addf(&b, "%d x [", o->n_prefill);
+        name_layout(&o->prefill, 0, &b);
+        tk_buf_addf(&b, "] prefill, %d x [", o->n_replica);
+        name_layout(&o->at, o->mtp, &b);
+        tk_buf_add_str(&b, "] decode");
+    } else {
+        name_layout(&o->at, o->mtp, &b);
+    }
+    snprintf(out, TK_OPTION_NAME, "%s", tk_buf_str(&b));
+    tk_buf_free(&b);
+}
+
+// ---- the price of a case
+
+static void aim(tk_searcher *s, bool pools)
+{
+    const tk_search_in *in = s->in;
+    tk_trait t;
+    tk_trait_set(&t, TK_STAGE_SERVE, tk_backend_name(in->backend), in->hw, in->model->name,
+                 in->precision ? in->precision : "", pools);
+    tk_effects_aim(in->fx, &t, &s->field);
+}
+
+void tk_search_effects(const tk_searcher *s, tk_serve_in *serve)
+{
+    if (s->field.n == 0 && s->field.whole == 0) return;
+    double where[TK_TRAIT_DIMS];
+    tk_serve_trait(serve, TK_STAGE_SERVE, where);
+    serve->time_scale = tk_effects_at(&s->field, where);
+}
+
+tk_serve_in tk_search_serving(const tk_search_in *in, const tk_layout *at, int mtp)
+{
+    return (tk_serve_in){.decode = {.hw = in->hw,
+                                    .shape = &in->model->shape,
+                                    .k = in->k,
+                                    .prec = in->prec,
+                                    .at = *at,
+                                    .backend = in->backend,
+                                    .year = in->year,
+                                    .fixed_scale = 1,
+                                    .mem_share = 0.9},
+                         .n_decode = 1,
+                         .isl = in->qos.isl,
+                         .osl = in->qos.osl,
+                         .hit = in->qos.hit,
+                         .mtp = mtp,
+                         .accepted = mtp > 0 ? in->model->accepted[mtp] : 0};
+}
+
+void tk_search_judge(const tk_search_in *in, const tk_serve_in *s, int working, tk_option *out)
+{
+    const tk_serve_out *o = &out->serve;
+    const tk_qos *q = &in->qos;
+    double all = o->out_tok_per_s * (s->disagg ? 1 : out->n_replica);
+    tk_energy_serving(s, o, &out->power);
+    out->time_scale = s->time_scale;
+    out->tok_s_user = 1 / o->tpot_s;
+    out->tok_s_accel = all / out->n_accel;
+    out->joule_per_tok = out->power.node_w * working / all;
+    if (in->usd_per_accel_h > 0)
+        out->usd_per_mtok = in->usd_per_accel_h / 3600 / out->tok_s_accel * 1e6;
+    double answer = o->ttft_s + o->tpot_s * (q->osl - 1);
+    out->within = (q->ttft_s <= 0 || o->ttft_s <= q->ttft_s) &&
+                  (q->tpot_s <= 0 || o->tpot_s <= q->tpot_s) &&
+                  (q->latency_s <= 0 || answer <= q->latency_s) &&
+                  (q->power_w <= 0 || out->power.node_w * working <= q->power_w);
+}
+
+static bool price(const tk_searcher *w, const tk_layout *at, int mtp, double batch, tk_option *out)
+{
+    const tk_search_in *in = w->in;
     int ranks = tk_layout_ranks(at);
     memset(out, 0, sizeof *out);
     out->at = *at;
     out->mtp = mtp;
     out->n_replica = in->n_accel / ranks;
+    out->n_accel = out->n_replica * ranks;
     out->batch = batch;
-    tk_serve_in s = {.decode = {.hw = in->hw,
-                                .shape = &in->model->shape,
-                                .k = in->k,
-                                .prec = in->prec,
-                                .at = *at,
-                                .backend = in->backend,
-                                .year = in->year,
-                                .fixed_scale = 1,
-                                .mem_share = 0.9},
-                     .n_decode = 1,
-                     .isl = in->qos.isl,
-                     .osl = in->qos.osl,
-                     .hit = in->qos.hit,
-                     .users = batch,
-                     .mtp = mtp,
-                     .accepted = mtp > 0 ? in->model->accepted[mtp] : 0};
-    if (field->n > 0 || field->whole != 0) {
-        double where[TK_TRAIT_DIMS];
-        tk_serve_trait(&s, TK_STAGE_SERVE, where);
-        s.time_scale = tk_effects_at(field, where);
-    }
+    tk_serve_in s = tk_search_serving(in, at, mtp);
+    s.users = batch;
+    tk_search_effects(w, &s);
     tk_serve_out *o = &out->serve;
     if (tk_serve(&s, o, NULL) != TK_OK || o->running < 0.98 * batch) return false;
     if (in->cache_used > 0 && batch > o->capacity * in->cache_used) return false;
-    tk_energy_serving(&s, o, &out->power);
-    out->tok_s_user = 1 / o->tpot_s;
-    out->tok_s_accel = o->out_tok_per_s / ranks;
-    out->joule_per_tok = out->power.node_w / out->tok_s_accel;
-    if (in->usd_per_accel_h > 0)
-        out->usd_per_mtok = in->usd_per_accel_h / 3600 / out->tok_s_accel * 1e6;
-    const tk_qos *q = &in->qos;
-    double answer = o->ttft_s + o->tpot_s * (q->osl - 1);
-    double watts = out->power.node_w * ranks * out->n_replica;
-    out->within =
-        (q->ttft_s <= 0 || o->ttft_s <= q->ttft_s) && (q->tpot_s <= 0 || o->tpot_s <= q->tpot_s) &&
-        (q->latency_s <= 0 || answer <= q->latency_s) && (q->power_w <= 0 || watts <= q->power_w);
+    tk_search_judge(in, &s, out->n_accel, out);
     return true;
 }
 
 bool tk_search_price(const tk_search_in *in, const tk_layout *at, int mtp, double batch,
                      tk_option *out)
 {
-    tk_effects_field field;
-    aim(in, &field);
-    return price(in, &field, at, mtp, batch, out);
+    tk_searcher s = {.in = in};
+    aim(&s, false);
+    return price(&s, at, mtp, batch, out);
 }
+
+// ---- what is kept
 
 // How far beyond its limits an option is; 1 = at the worst limit.
 static double excess(const tk_qos *q, const tk_option *o)
@@ -90,7 +147,7 @@ static bool dominates(const tk_option *a, const tk_option *b)
            a->joule_per_tok < b->joule_per_tok;
 }
 
-static void offer(tk_search_out *out, const tk_option *o)
+static void to_front(tk_search_out *out, const tk_option *o)
 {
     for (int i = 0; i < out->n_front; i++)
         if (dominates(&out->front[i], o)) return;
@@ -103,35 +160,96 @@ static void offer(tk_search_out *out, const tk_option *o)
     out->front[out->n_front++] = *o;
 }
 
-static void try_batches(const tk_search_in *in, const tk_effects_field *field, tk_layout *at,
-                        int mtp, tk_search_out *out)
+void tk_search_offer(tk_searcher *s, const tk_option *o)
 {
-    // quarter octaves: the rate is smooth in the batch
-    for (double b = 1; b <= 16384; b = b < 4 ? b + 1 : ceil(b * 1.189)) {
-        tk_option o;
-        out->n_tried++;
-        if (!price(in, field, at, mtp, b, &o)) break; // memory: larger ones do not fit either
-        out->n_fit++;
-        if (o.within) {
-            if (!out->found || o.tok_s_accel > out->best.tok_s_accel) out->best = o;
-            out->found = true;
-            offer(out, &o);
-        } else if (!out->found &&
-                   (out->n_fit == 1 || excess(&in->qos, &o) < excess(&in->qos, &out->nearest))) {
-            out->nearest = o;
-        }
+    tk_search_out *out = s->out;
+    out->n_fit++;
+    if (!o->within) {
+        if (!out->found &&
+            (out->n_fit == 1 || excess(&s->in->qos, o) < excess(&s->in->qos, &out->nearest)))
+            out->nearest = *o;
+        return;
     }
+    tk_option *kind = &out->of_kind[o->kind];
+    if (!out->has_kind[o->kind] || o->tok_s_accel > kind->tok_s_accel) *kind = *o;
+    if (!out->found || o->tok_s_accel > out->best.tok_s_accel) out->best = *o;
+    out->found = out->has_kind[o->kind] = true;
+    to_front(out, o);
 }
 
-static void try_layout(const tk_search_in *in, const tk_effects_field *field, int ranks, int tp,
-                       int pp, int ep, tk_search_out *out)
+// ---- what is tried
+
+int tk_search_max_drafts(const tk_search_in *in)
+{
+    int n = in->no_drafts ? 0 : in->model->n_accepted - 1;
+    return n > 3 ? 3 : n > 0 ? n : 0;
+}
+
+double tk_search_next_batch(double b)
+{
+    return b < 4 ? b + 1 : ceil(b * 1.189);
+}
+
+static void try_batches(tk_searcher *s, const tk_layout *at, void *ctx)
+{
+    (void)ctx;
+    for (int mtp = 0; mtp <= tk_search_max_drafts(s->in); mtp++)
+        for (double b = 1; b <= TK_SEARCH_MAX_BATCH; b = tk_search_next_batch(b)) {
+            tk_option o;
+            s->out->n_tried++;
+            if (!price(s, at, mtp, b, &o)) break; // memory: larger ones do not fit either
+            tk_search_offer(s, &o);
+        }
+}
+
+// Experts go to ranks in equal numbers, with spare copies of an eighth (288 for 256: 144 ranks hold two each); slices of
+// one have whole columns, no fewer than a tile of any kernel.
+static bool experts_divide(const tk_shape *s, const tk_layout *l)
+{
+    for (int i = 0; i < s->n_group; i++) {
+        const tk_shape_layer *g = &s->layer[i];
+        int width = (int)(g->expert / (3.0 * s->hidden) + 0.5), spare = g->n_expert / 8;
+        if (g->n_expert == 0) continue;
+        if (g->n_expert % l->ep && (g->n_expert + spare) % l->ep) return false;
+        if (width % l->moe_tp || width / l->moe_tp < 64) return false;
+    }
+    return true;
+}
+
+static void try_layout(tk_searcher *s, int ranks, int tp, int pp, int ep, tk_layout_fn fn,
+                       void *ctx)
 {
     tk_layout l = {.tp = tp, .pp = pp, .dp = ranks / tp / pp, .ep = ep, .cp = 1};
-    if (tk_layout_complete(&l, &in->model->shape, ranks, NULL) != TK_OK) return;
+    if (tk_layout_complete(&l, &s->in->model->shape, ranks, NULL) != TK_OK) return;
     if (l.tp != tp || l.ep != ep) return; // completed into another one: tried by its own numbers
-    if (in->tp_only && (l.dp > 1 || l.ep > 1)) return;
-    int k_max = in->no_drafts ? 0 : in->model->n_accepted > 3 ? 3 : in->model->n_accepted - 1;
-    for (int k = 0; k <= (k_max > 0 ? k_max : 0); k++) try_batches(in, field, &l, k, out);
+    if (s->in->tp_only && (l.dp > 1 || l.ep > 1)) return;
+    if (!experts_divide(&s->in->model->shape, &l)) return;
+    fn(s, &l, ctx);
+}
+
+void tk_search_each_layout(tk_searcher *s, int ranks, tk_layout_fn fn, void *ctx)
+{
+    tk_shape_size size;
+    tk_shape_measure(&s->in->model->shape, &size);
+    for (int pp = 1; pp <= 8 && pp <= ranks; pp *= 2)
+        for (int tp = 1; tp <= ranks / pp && tp <= 16; tp *= 2) {
+            if (ranks % (pp * tp)) continue;
+            int stage = ranks / pp;
+            if (!size.moe && tp != stage) continue; // dense replicas need no shared experts
+            for (int ep = 1; ep <= stage; ep = ep == stage ? stage + 1 : stage)
+                if (size.moe || ep == 1) try_layout(s, ranks, tp, pp, ep, fn, ctx);
+        }
+}
+
+static void try_replicas(tk_searcher *s)
+{
+    int n = s->in->n_accel;
+    aim(s, false);
+    for (int ranks = 1; ranks <= n && ranks <= 128; ranks++) {
+        bool pow2 = (ranks & (ranks - 1)) == 0;
+        if (n % ranks == 0 && (pow2 || ranks == n))
+            tk_search_each_layout(s, ranks, try_batches, NULL);
+    }
 }
 
 static int by_user(const void *a, const void *b)
@@ -146,22 +264,12 @@ tk_status tk_search(const tk_search_in *in, tk_search_out *out, tk_err *err)
     if (in->n_accel < 1 || in->qos.isl < 1 || in->qos.osl < 1)
         return tk_fail(err, TK_BAD_INPUT, "%d accelerators, %g tokens in, %g out", in->n_accel,
                        in->qos.isl, in->qos.osl);
-    tk_shape_size size;
-    tk_shape_measure(&in->model->shape, &size);
     clock_t start = clock();
-    tk_effects_field field;
-    aim(in, &field);
-    for (int ranks = 1; ranks <= in->n_accel && ranks <= 128; ranks++) {
-        bool pow2 = (ranks & (ranks - 1)) == 0;
-        if (in->n_accel % ranks || (!pow2 && ranks != in->n_accel)) continue;
-        for (int pp = 1; pp <= 8 && pp <= ranks; pp *= 2)
-            for (int tp = 1; tp <= ranks / pp && tp <= 16; tp *= 2) {
-                if (ranks % (pp * tp)) continue;
-                int stage = ranks / pp;
-                if (!size.moe && tp != stage) continue; // dense replicas need no shared experts
-                for (int ep = 1; ep <= stage; ep = ep == stage ? stage + 1 : stage)
-                    if (size.moe || ep == 1) try_layout(in, &field, ranks, tp, pp, ep, out);
-            }
+    tk_searcher s = {.in = in, .out = out};
+    try_replicas(&s);
+    if (!in->aggregated) {
+        aim(&s, true);
+        tk_search_pools(&s);
     }
     out->seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     if (out->n_fit == 0)

@@ -5,6 +5,9 @@
 
 #include <math.h>
 
+// Of its time that a prefill pool can be kept busy.
+#define POOL_LOAD 0.95
+
 static void prompt_cost(const tk_case *c, const tk_serve_in *in, double n_seq, tk_cost *out)
 {
     double n_new = in->isl * (1 - in->hit);
@@ -58,7 +61,8 @@ typedef struct solver {
     const tk_cost *prompt; // of as many prompts as attention has replicas
     double prompt_s;       // replica time per request
     double pool_rate; // requests per second that the prefill pool makes; INFINITY when colocated
-    double alone_s;
+    double wire_rate; // and that the transfer of their caches allows
+    double alone_s, transfer_s;
 } solver;
 
 // True when b sequences per replica are sustained: users suffice, the pool keeps up, TPOT is within the limit.
@@ -76,7 +80,11 @@ static bool sustained(const solver *s, double b, const char **limit)
         *limit = "prefill";
         return false;
     }
-    double busy = b * in->n_decode + (in->disagg ? rate * s->alone_s : 0);
+    if (rate > s->wire_rate) {
+        *limit = "transfer";
+        return false;
+    }
+    double busy = b * in->n_decode + (in->disagg ? rate * (s->alone_s + s->transfer_s) : 0);
     if (in->users > 0 && busy > in->users) {
         *limit = "users";
         return false;
@@ -156,23 +164,42 @@ static double rounds_s(const tk_serve_in *in, const solver *s, tk_serve_out *o)
     return service;
 }
 
+double tk_serve_queue(double n, double busy, double s)
+{
+    busy = fmin(busy, 0.98); // closed loops never queue without end
+    return s * pow(busy, sqrt(2 * (n + 1)) - 1) / (2 * n * (1 - busy));
+}
+
+static void prompt_queue(const tk_serve_in *in, const solver *s, tk_serve_out *o)
+{
+    const tk_layout *l = in->disagg ? &in->prefill.at : &in->decode.at;
+    double servers = in->disagg ? (double)in->n_prefill * l->dp * l->pp : 1;
+    if (in->disagg && in->n_prefill == 0) return; // as many as keep up
+    o->prefill_busy = in->disagg ? o->req_per_s * s->prompt->s / servers
+                                 : 1 - step_of(in, o->running, &o->step) / o->tpot_s;
+    o->queue_s = tk_serve_queue(servers, o->prefill_busy, in->disagg ? s->prompt->s : s->prompt_s);
+}
+
 static void first_token(const tk_serve_in *in, const solver *s, tk_serve_out *o)
 {
     const double *v = in->decode.k->v;
     int b = (int)in->decode.backend;
     double users = in->users > 0 ? in->users : o->running * in->n_decode;
     double residence = users / o->req_per_s;
-    double wait = residence - in->osl * o->tpot_s - (in->disagg ? s->alone_s : 0);
+    double wait = residence - in->osl * o->tpot_s - (in->disagg ? s->alone_s + s->transfer_s : 0);
     o->wait_s = wait > 0.02 * residence ? wait : 0;
     double products = 0; // prompts run without graphs: a launch each
     for (int i = 0; i < in->decode.shape->n_group; i++)
         products += (double)in->decode.shape->layer[i].n * in->decode.shape->layer[i].n_gemm;
     o->ttft_s = v[TK_P_FIRST_TRTLLM + b] * 1e-3 * products / 500;
-    if (in->disagg) o->ttft_s += v[TK_P_DISAGG_FIRST] * 1e-3;
-    if (in->rounds > 0 && in->users > 0)
+    if (in->disagg) o->ttft_s += v[TK_P_DISAGG_FIRST] * 1e-3 + s->transfer_s;
+    if (in->rounds > 0 && in->users > 0) {
         o->ttft_s += rounds_s(in, s, o);
-    else
-        o->ttft_s += v[TK_P_PREFILL_SLOW] * s->alone_s + (in->disagg ? 0 : 0.5 * o->step.s);
+    } else {
+        prompt_queue(in, s, o);
+        o->ttft_s +=
+            v[TK_P_PREFILL_SLOW] * (s->alone_s + o->queue_s) + (in->disagg ? 0 : 0.5 * o->step.s);
+    }
     o->ttft_s += o->wait_s;
 }
 
@@ -185,25 +212,75 @@ static double median_share(double arrivals)
     return fmin(few, (over + hypot(over, 0.3)) / 2 / arrivals);
 }
 
+// Sequences of n_tok tokens that a replica holds; `least` of them it must.
+static tk_status room(const tk_case *c, double n_tok, double least, double *capacity, tk_err *err)
+{
+    tk_memory m;
+    tk_cost_memory(c, n_tok, &m);
+    *capacity = m.kv_tokens / n_tok;
+    if (*capacity >= least) return TK_OK;
+    return tk_fail(err, TK_NOMEM,
+                   "%.1f GB of weights and %.1f GB of runtime leave no room for %s of %.0f tokens "
+                   "in %.1f GB",
+                   m.weights * 1e-9, m.reserve * 1e-9,
+                   least > 1 ? "prompts coming and going" : "one sequence", n_tok,
+                   m.available * 1e-9);
+}
+
+tk_status tk_serve_prefill(const tk_serve_in *in, double *alone_s, double *req_per_s, tk_err *err)
+{
+    const tk_case *c = &in->prefill;
+    double capacity;
+    tk_status st = room(c, in->isl, 2.0 * c->at.dp, &capacity, err);
+    if (st != TK_OK) return st;
+    tk_cost t;
+    prompt_cost(c, in, 1, &t);
+    *alone_s = t.s;
+    prompt_cost(c, in, c->at.dp, &t);
+    *req_per_s = POOL_LOAD * c->at.pp * c->at.dp / t.s;
+    return TK_OK;
+}
+
+// A rank of the decode pool takes what it must hold, copies too; those of a prefill replica share the sending.
+static void transfer(const tk_serve_in *in, solver *s, tk_serve_out *o)
+{
+    const tk_case *p = &in->prefill, *d = &in->decode;
+    tk_memory m;
+    tk_cost_memory(d, in->isl, &m);
+    double receive = m.kv_per_token * in->isl;
+    double send = receive * d->at.tp * d->at.pp / (p->at.tp * p->at.pp);
+    int n_prefill = in->n_prefill > 0 ? in->n_prefill : 1;
+    o->transfer_near =
+        n_prefill * tk_layout_ranks(&p->at) + in->n_decode * tk_layout_ranks(&d->at) <=
+        d->hw->scale_up;
+    o->transfer_bytes = tk_shape_kv_floats(d->shape, in->isl) * d->prec.kv_bytes;
+    double send_s = tk_cost_transfer(p, send, o->transfer_near);
+    double receive_s = tk_cost_transfer(d, receive, o->transfer_near);
+    o->transfer_s = s->transfer_s = fmax(send_s, receive_s);
+    s->wire_rate = in->n_decode * d->at.dp / receive_s;
+    if (in->n_prefill > 0) s->wire_rate = fmin(s->wire_rate, n_prefill * p->at.dp / send_s);
+}
+
 tk_status tk_serve(const tk_serve_in *in, tk_serve_out *o, tk_err *err)
 {
     *o = (tk_serve_out){0};
-    tk_memory m;
-    tk_cost_memory(&in->decode, reserved(in), &m);
-    o->capacity = m.kv_tokens / reserved(in);
-    if (o->capacity < 1)
-        return tk_fail(
-            err, TK_NOMEM,
-            "%.1f GB of weights and %.1f GB of runtime leave no room for one sequence of "
-            "%.0f tokens in %.1f GB",
-            m.weights * 1e-9, m.reserve * 1e-9, reserved(in), m.available * 1e-9);
+    tk_status st = room(&in->decode, reserved(in), 1, &o->capacity, err);
+    if (st != TK_OK) return st;
     const tk_case *pc = in->disagg ? &in->prefill : &in->decode;
     tk_cost alone, full;
     prompt_cost(pc, in, 1, &alone);
     prompt_cost(pc, in, pc->at.dp, &full);
-    solver s = {in, &full, full.s / pc->at.dp, INFINITY, alone.s};
+    solver s = {.in = in,
+                .prompt = &full,
+                .prompt_s = full.s / pc->at.dp,
+                .pool_rate = INFINITY,
+                .wire_rate = INFINITY,
+                .alone_s = alone.s};
+    double reads;
+    if (in->disagg && (st = room(pc, in->isl, 2.0 * pc->at.dp, &reads, err)) != TK_OK) return st;
+    if (in->disagg) transfer(in, &s, o);
     if (in->disagg && in->n_prefill > 0)
-        s.pool_rate = 0.95 * in->n_prefill * pc->at.pp / s.prompt_s;
+        s.pool_rate = POOL_LOAD * in->n_prefill * pc->at.pp / s.prompt_s;
     double hi = o->capacity;
     if (in->max_batch > 0 && hi > in->max_batch) hi = in->max_batch;
     if (in->users > 0 && hi > in->users / in->n_decode) hi = in->users / in->n_decode;

@@ -151,8 +151,8 @@ static void issue(sim *s, double when)
     q->end_step = -1;
     q->ready = when;
     if (s->in->n_prefill > 0) {
-        q->first = pool_ready(s, q);
-        q->ready = q->first + s->in->transfer_s;
+        // the decode pool answers the user, the first token too
+        q->ready = q->first = pool_ready(s, q) + s->in->transfer_s;
         q->left = 0;
     }
     push_back(s, (int32_t)s->issued++);

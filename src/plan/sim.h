@@ -35,9 +35,9 @@ typedef struct tk_sim_in {
     bool whole_prompts; // a step reads one whole prompt and nothing else (no chunking)
     int64_t n_block;    // of the cache
     int page;           // tokens of a block
-    double tokens_per_step;            // of a sequence: 1, or what speculation accepts
-    int n_prefill;                     // separate servers for prompts; 0 = colocated
-    double transfer_s;                 // of a prompt's cache to the decode pool
+    double tokens_per_step; // of a sequence: 1, or what speculation accepts
+    int n_prefill;          // separate servers for prompts; 0 = colocated
+    double transfer_s;      // of a prompt's cache to the decode pool, before the first token
     double ttft_limit_s, tpot_limit_s; // for goodput; 0 = none
     tk_sim_step_fn step;
     void *ctx;

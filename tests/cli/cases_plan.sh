@@ -16,10 +16,18 @@ expect "plan refuses negative prices" 2 '' '--price is -5' -- plan llama-3.1-8b 
 expect "plan refuses a level it cannot read" 2 '' 'neither TTFT/TPOT' -- plan llama-3.1-8b --system h100 --qos fast
 expect "plan takes underscores" 0 '"accelerators":4,' '' -- plan llama-3.1-8b --system dgx-b200 --total_gpus 4 --json -
 expect "plan simulates percentiles" 0 '"p99":' '' -- plan simulate llama-3.1-8b --system h100 --osl 128 --requests 2000 --json -
+apart="llama-3.1-70b --system dgx-h200 --total-gpus 32 --isl 8192 --osl 256 --qos 5000/20"
+# shellcheck disable=SC2086  # words
+expect "plan weighs separate pools" 0 'layout +[0-9]+ x \[.*\] prefill, [0-9]+ x \[.*\] decode' '' -- plan $apart
+expect "plan says which way of serving it chose" 0 '^chosen: disaggregated' '' -- plan $apart
+expect "plan says what the transfer costs" 0 '^transfer of the cache +[0-9.]+ MB per prompt over the network: [0-9.]+ ms' '' -- plan $apart
+expect "plan keeps to aggregated layouts when asked" 0 '"best":\{"kind":"aggregated".*"disaggregated":null' '' -- plan $apart --aggregated --json -
+expect "plan tells both pools in JSON" 0 '"disaggregated":\{"kind":"disaggregated".*"prefill":\{"instances":[0-9]+,"ranks":.*"decode":\{"instances".*"transfer":\{"bytes":[0-9.]+,"ms":[0-9.]+,"over":"scale-(up|out)"' '' -- plan llama-3.1-70b --system dgx-h200 --qos chat --json -
+expect "plan simulates separate pools" 0 'its share of the prefill pool' '' -- plan simulate $apart --requests 2000
 expect "plan compare needs a model" 2 '' 'needs --model' -- plan compare dgx-h100 dgx-b200
 expect "plan compare attributes and recomputes" 0 '"claim":"15x inference' '' -- plan compare dgx-h100 dgx-b200 --model llama-3.1-8b --total-gpus 8 --qos chat --json - --html "$work/report.html"
 expect "the page is self-contained" 0 '' '' -- version
-if grep -q '</html>' "$work/report.html" && ! grep -Eq '(src|href)=|@import|url\(' "$work/report.html"; then
+if grep -q '</html>' "$work/report.html" && grep -q '<tr><td>disaggregated<td' "$work/report.html" && ! grep -Eq '(src|href)=|@import|url\(' "$work/report.html"; then
     passed=$((passed + 1))
 else
     failed=$((failed + 1))

@@ -3,8 +3,10 @@
 """Golden values of the planner, computed again with the standard library alone: golden.py > golden.json.
 
 TCO by the formulas of a spreadsheet, Shapley values by averaging over all orders of the changes (the tests'
-program sums over subsets), memory and collectives by hand arithmetic, checkpoint intervals by Young's formula.
+program sums over subsets), memory and collectives by hand arithmetic, checkpoint intervals by Young's formula,
+waits by playing the queue.
 """
+import heapq
 import itertools
 import json
 import math
@@ -75,5 +77,25 @@ def wall():
     return {"in": [work, n, mtbf, write, restart], "s": work / (1 - waste)}
 
 
+def queue():
+    """Poisson arrivals at n servers of one second each, played one by one: the mean wait."""
+    rows = []
+    for n, busy in [(1, 0.6), (2, 0.5), (4, 0.8), (16, 0.9)]:
+        rng = random.Random(n)
+        free, now, wait, count = [0.0] * n, 0.0, 0.0, 200000
+        for _ in range(count):
+            now += rng.expovariate(n * busy)
+            start = max(now, heapq.heappop(free))
+            heapq.heappush(free, start + 1)
+            wait += start - now
+        rows.append({"n": n, "busy": busy, "wait": round(wait / count, 6)})
+    return rows
+
+
+def transfer():
+    """Bytes of a cache: DeepSeek-V3's latents in FP8; a rank's quarter of Llama-3.1-70B's in BF16."""
+    return {"latent": 4096 * 61 * 576, "quarter": 4096 * 80 * 2 * 8 * 128 * 2 / 4}
+
+
 print(json.dumps({"tco": tco(), "shapley": shapley(), "memory": memory(), "touched": touched(),
-                  "wall": wall()}, indent=1))
+                  "wall": wall(), "queue": queue(), "transfer": transfer()}, indent=1))

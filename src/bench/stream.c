@@ -113,9 +113,12 @@ static void on_event(void *ctx, const char *data, size_t len)
     const json_t *usage = tk_json_get(j, "usage");
     if (usage) {
         const json_t *in = json_object_get(usage, "prompt_tokens"),
-                     *out = json_object_get(usage, "completion_tokens");
+                     *out = json_object_get(usage, "completion_tokens"),
+                     *cached = json_object_get(tk_json_get(usage, "prompt_tokens_details"),
+                                               "cached_tokens");
         if (json_is_integer(in)) t->r.n_prompt = json_integer_value(in);
         if (json_is_integer(out)) t->r.n_out = json_integer_value(out);
+        if (json_is_integer(cached)) t->r.n_cached = json_integer_value(cached);
     }
     json_decref(j);
 }
@@ -241,7 +244,7 @@ tk_status tk_streams_start(tk_streams *s, int id, const char *body, tk_err *err)
     transfer *t = take(s);
     if (t->easy == NULL) return tk_fail(err, TK_NOMEM, "no memory for a request");
     t->id = id;
-    t->r = (tk_stream_result){.n_prompt = -1, .n_out = -1};
+    t->r = (tk_stream_result){.n_prompt = -1, .n_out = -1, .n_cached = -1};
     t->finished = false;
     tk_sse_reset(&t->sse);
     tk_buf_clear(&t->text);

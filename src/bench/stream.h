@@ -20,8 +20,8 @@ typedef struct tk_stream_result {
     uint64_t start_ns, ttft_ns, latency_ns; // start: monotonic clock
     uint64_t *itl_ns;                       // [n_itl], owned
     size_t n_itl, cap_itl;
-    int64_t n_prompt, n_out; // by the server's usage; -1 = it did not say
-    char *text;              // owned, NUL-terminated; NULL when nothing came
+    int64_t n_prompt, n_out, n_cached; // by the server's usage; -1 = it did not say
+    char *text;                        // owned, NUL-terminated; NULL when nothing came
 } tk_stream_result;
 
 void tk_stream_result_free(tk_stream_result *r);

@@ -7,7 +7,7 @@ its request came, the others TPOT seconds apart. Tokens are words of "w0 w1 ..."
   nofinish  ends without [DONE]          error     sends an error event in the middle
   badjson   sends an event that is none  mix       refuses every third request
   bytes     sends single bytes           nousage   never counts tokens
-  textonly  takes no token ids
+  textonly  takes no token ids           cache     says what it was asked before, a prefix cache that forgets nothing
 
   python3 tests/bench/fake_server.py [PORT] [TTFT_MS] [TPOT_MS]
 """
@@ -75,8 +75,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             prompt = body["prompt"]
             n_prompt = len(prompt) if isinstance(prompt, list) else len(prompt.split())
+        found = self.server.found(body) if model == "cache" else None
         n_out = body.get("max_completion_tokens") or body.get("max_tokens")
         usage = {"prompt_tokens": n_prompt, "completion_tokens": n_out, "total_tokens": n_prompt + n_out}
+        if found is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": found}
         if not body.get("stream"):
             value = {"choices": [{"index": 0, "finish_reason": "length"}]}
             if model != "nousage":
@@ -144,6 +147,16 @@ class Server(ThreadingHTTPServer):
 
     def reset(self):
         self.requests, self.n_post, self.active, self.most_active = [], 0, 0, 0
+        self.prompts = []
+
+    def found(self, body):
+        """Tokens at the start of the prompt that one before it had."""
+        prompt = body.get("prompt") or [w for m in body["messages"] for w in m["content"].split()]
+        with self.lock:
+            same = [next((i for i, (a, b) in enumerate(zip(prompt, old)) if a != b), min(len(prompt), len(old)))
+                    for old in self.prompts]
+            self.prompts.append(prompt)
+        return max(same, default=0)
 
     @property
     def url(self):

@@ -3,8 +3,8 @@
 // event is stamped when its bytes arrive. What counts as what is vLLM's (docs/benchmarking.md):
 //   time to first token   from just before sending to the first event that has a choice
 //   inter-token latency   between such events, however many tokens one carries
-//   latency               to the last such event
-// An event that only names the role is no token. Owner: the thread that made it.
+//   latency               to the last such event, or the end when that comes alone
+// An event that only names the role, or only ends the answer, is no token. Owner: the thread that made it.
 #ifndef TK_BENCH_STREAM_H
 #define TK_BENCH_STREAM_H
 

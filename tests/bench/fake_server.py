@@ -4,6 +4,7 @@ its request came, the others TPOT seconds apart. Tokens are words of "w0 w1 ..."
 (and OVERHEAD around a chat), remembers every request, and misbehaves for models that ask for it:
 
   http503   refuses                      cut       closes the connection in the middle
+  apart     ends in an event of its own
   nofinish  ends without [DONE]          error     sends an error event in the middle
   badjson   sends an event that is none  mix       refuses every third request
   bytes     sends single bytes           nousage   never counts tokens
@@ -121,10 +122,13 @@ class Handler(BaseHTTPRequestHandler):
             if model == "badjson" and middle:
                 self.send_event("data: {not json\n\n", model)
             word = ("" if i == 0 else " ") + f"w{i}"
-            finish = "length" if i == n_out - 1 and model != "nofinish" else None
+            finish = "length" if i == n_out - 1 and model not in ("nofinish", "apart") else None
             choice = {"index": 0, "finish_reason": finish}
             choice |= {"delta": {"content": word}} if chat else {"text": word}
             self.event({"choices": [choice]}, model)
+        if model == "apart":
+            self.event({"choices": [{"index": 0, "finish_reason": "length", **({"delta": {}} if chat else {"text": ""})}]},
+                       model)
         if model != "nousage":
             self.event({"choices": [], "usage": usage}, model)
         if model != "nofinish":

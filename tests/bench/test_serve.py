@@ -277,6 +277,14 @@ def events_may_be_cut_anywhere():
     assert r["generated_texts"] == ["w0 w1 w2"] * 2 and [len(x) for x in r["itls"]] == [2, 2]
 
 
+def an_end_of_its_own_is_no_token():
+    for chat in ((), ("--backend", "openai-chat")):
+        r = report("--num-prompts", "2", "--random-input-len", "8", "--random-output-len", "5", *chat, model="apart")
+        assert [len(x) for x in r["itls"]] == [4, 4], r["itls"]
+        for ttft, itl, latency in zip(r["ttfts"], r["itls"], r["latencies"]):
+            assert latency >= ttft + sum(itl) - 1e-9
+
+
 def without_usage_an_event_is_a_token():
     r = report("--num-prompts", "2", "--random-input-len", "10", "--random-output-len", "3", "--prompt-format",
                "text", model="nousage")

@@ -5,8 +5,10 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import subprocess
+import sys
 import time
 
 QUIET_CORES = 0.05  # other processes may use this much of a core
@@ -39,6 +41,11 @@ class Meter:
         other = busy - self.busy - (own_times() - self.own) - extra_own
         return {"other_cores": round(max(0.0, other / wall), 3),
                 "steal": round((steal - self.steal) / wall / os.cpu_count(), 4), "wall_s": round(wall, 2)}
+
+
+def stop_well():
+    """SIGTERM ends the program as Ctrl-C does, so that the servers it started are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def is_quiet(load):

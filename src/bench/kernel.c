@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "bench/traffic.h"
 
 #include <string.h>
 
@@ -14,6 +13,7 @@ typedef struct run {
     const tk_bench_opts *opts;
     tk_traffic *traffic;
     int32_t n_vocab, chunk;
+    int n_op;
     tk_kv_table *seq;    // [n_parallel]
     tk_rng *rng;         // [n_parallel]
     tk_step_part *parts; // [n_parallel]
@@ -108,10 +108,20 @@ static tk_status warm_up(run *r, tk_err *err)
     return st;
 }
 
+static void keep_op_work(const run *r, tk_bench_result *out)
+{
+    const tk_traffic_sum *by_op = tk_traffic_by_op(r->traffic);
+    for (int i = 0; i < r->n_op && out->op_work; i++) {
+        out->op_work[i].bytes += by_op[i].bytes;
+        out->op_work[i].flop += by_op[i].flop;
+    }
+}
+
 static tk_status repeat(run *r, tk_bench_result *out, tk_err *err)
 {
     tk_bench_work sum = {0};
     tk_status st = TK_OK;
+    tk_exec_time_ops(r->x, out->op_ns);
     for (int i = 0; i < r->opts->n_rep && st == TK_OK; i++) {
         tk_traffic_reset(r->traffic);
         uint64_t start = tk_clock_ns();
@@ -124,9 +134,11 @@ static tk_status repeat(run *r, tk_bench_result *out, tk_err *err)
         sum.prompt_flop += at_gen.flop;
         sum.gen_bytes += all.bytes - at_gen.bytes;
         sum.gen_flop += all.flop - at_gen.flop;
-        sum.n_step += (double)all.n_step;
+        sum.n_step += (double)tk_traffic_steps(r->traffic);
+        keep_op_work(r, out);
         rewind_to(r, r->t.n_depth);
     }
+    tk_exec_time_ops(r->x, NULL);
     double n = r->opts->n_rep;
     out->work = (tk_bench_work){sum.prompt_bytes / n, sum.prompt_flop / n, sum.gen_bytes / n,
                                 sum.gen_flop / n, sum.n_step / n};
@@ -160,7 +172,12 @@ tk_status tk_bench_kernel(tk_engine *e, const tk_bench_test *t, const tk_bench_o
     *out = (tk_bench_result){.test = *t, .n_rep = opts->n_rep};
     r.n_vocab = tk_engine_program(e)->cfg.n_vocab;
     r.traffic = tk_traffic_new(tk_engine_program(e), r.x);
+    r.n_op = tk_engine_program(e)->n_op;
     out->samples_ns = tk_alloc((size_t)opts->n_rep * sizeof *out->samples_ns);
+    if (opts->profile) {
+        out->op_ns = tk_alloc((size_t)r.n_op * sizeof *out->op_ns);
+        out->op_work = tk_alloc((size_t)r.n_op * sizeof *out->op_work);
+    }
     TK_TRY(prepare(&r, t, err));
     out->n_step_tok = r.chunk;
     if (t->n_depth > 0) TK_TRY(prompt(&r, t->n_depth, err));
@@ -182,5 +199,8 @@ done:
 void tk_bench_result_free(tk_bench_result *r)
 {
     tk_free(r->samples_ns);
-    r->samples_ns = NULL;
+    tk_free(r->op_ns);
+    tk_free(r->op_work);
+    r->samples_ns = r->op_ns = NULL;
+    r->op_work = NULL;
 }

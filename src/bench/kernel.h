@@ -6,6 +6,7 @@
 #define TK_BENCH_KERNEL_H
 
 #include "base/status.h"
+#include "bench/traffic.h"
 #include "engine/engine.h"
 #include "kernels/roof.h"
 
@@ -26,6 +27,7 @@ typedef struct tk_bench_opts {
     int n_rep; // >= 1
     bool warmup;
     uint64_t seed;
+    bool profile;                // time each operation too
     const atomic_int *interrupt; // looked at between steps; non-zero = TK_INTERRUPTED; NULL = never
 } tk_bench_opts;
 
@@ -43,6 +45,9 @@ typedef struct tk_bench_result {
     int n_rep;
     uint64_t *samples_ns; // [n_rep], owned
     tk_bench_work work;
+    // with `profile`, [n_op], of all repetitions together, owned; else NULL
+    uint64_t *op_ns;
+    tk_traffic_sum *op_work;
 } tk_bench_result;
 
 // Tokens of KV cache the test needs.

@@ -2,6 +2,7 @@
 #include "bench/kernel_report.h"
 
 #include "base/mem.h"
+#include "bench/profile.h"
 #include "bench/stats.h"
 #include "hw/cpu.h"
 
@@ -18,29 +19,7 @@ static tk_dtype main_dtype(const tk_program_size *s)
     return (tk_dtype)best;
 }
 
-static bool is_integer_format(tk_dtype t)
-{
-    return t == TK_DTYPE_I4 || t == TK_DTYPE_I8 || (t >= TK_DTYPE_Q4_0 && t <= TK_DTYPE_IQ4_XS);
-}
-
-typedef struct limit {
-    const char *name;
-    double op_per_s;
-} limit;
-
-// The fastest unit for the format that this machine has.
-static limit compute_limit(const tk_roof *r, tk_dtype t)
-{
-    if (is_integer_format(t)) {
-        if (!isnan(r->amx_int8_op_per_s)) return (limit){"amx_int8", r->amx_int8_op_per_s};
-        if (!isnan(r->int8_op_per_s)) return (limit){"int8", r->int8_op_per_s};
-    } else if (!isnan(r->amx_bf16_flop_per_s)) {
-        return (limit){"amx_bf16", r->amx_bf16_flop_per_s};
-    }
-    return (limit){"fp32", r->fma_flop_per_s};
-}
-
-static json_t *number(double v)
+json_t *tk_bench_number(double v)
 {
     return isfinite(v) ? json_real(v) : json_null();
 }
@@ -104,22 +83,22 @@ static void add_roof(json_t *row, const tk_bench_result *r, const tk_roof *roof,
     const tk_bench_work *w = &r->work;
     double s = 0;
     for (int i = 0; i < r->n_rep; i++) s += (double)r->samples_ns[i] * 1e-9 / r->n_rep;
-    limit compute = compute_limit(roof, dtype);
+    tk_roof_limit compute = tk_roof_of_dtype(roof, dtype);
     double floor_s = 0;
     if (w->prompt_flop > 0) floor_s += w->prompt_flop / compute.op_per_s;
     if (w->gen_bytes > 0) floor_s += w->gen_bytes / roof->read_bytes_per_s;
     const char *kind = r->test.n_gen == 0 ? compute.name : r->test.n_prompt == 0 ? "read" : "mixed";
-    set(row, "gbytes_per_s", number((w->prompt_bytes + w->gen_bytes) / s * 1e-9));
-    set(row, "tflop_per_s", number((w->prompt_flop + w->gen_flop) / s * 1e-12));
-    set(row, "roof_fraction", number(floor_s / s));
+    set(row, "gbytes_per_s", tk_bench_number((w->prompt_bytes + w->gen_bytes) / s * 1e-9));
+    set(row, "tflop_per_s", tk_bench_number((w->prompt_flop + w->gen_flop) / s * 1e-12));
+    set(row, "roof_fraction", tk_bench_number(floor_s / s));
     set(row, "roof_kind", isfinite(floor_s) ? json_string(kind) : json_null());
-    set(row, "roof_read_gbytes_per_s", number(roof->read_bytes_per_s * 1e-9));
-    set(row, "roof_amx_tops", number(roof->amx_int8_op_per_s * 1e-12));
-    set(row, "roof_amx_bf16_tflop_per_s", number(roof->amx_bf16_flop_per_s * 1e-12));
-    set(row, "roof_int8_tops", number(roof->int8_op_per_s * 1e-12));
-    set(row, "roof_fp32_tflop_per_s", number(roof->fma_flop_per_s * 1e-12));
+    set(row, "roof_read_gbytes_per_s", tk_bench_number(roof->read_bytes_per_s * 1e-9));
+    set(row, "roof_amx_tops", tk_bench_number(roof->amx_int8_op_per_s * 1e-12));
+    set(row, "roof_amx_bf16_tflop_per_s", tk_bench_number(roof->amx_bf16_flop_per_s * 1e-12));
+    set(row, "roof_int8_tops", tk_bench_number(roof->int8_op_per_s * 1e-12));
+    set(row, "roof_fp32_tflop_per_s", tk_bench_number(roof->fma_flop_per_s * 1e-12));
     set(row, "weight_bytes_per_step",
-        number(w->n_step > 0 ? (w->prompt_bytes + w->gen_bytes) / w->n_step : NAN));
+        tk_bench_number(w->n_step > 0 ? (w->prompt_bytes + w->gen_bytes) / w->n_step : NAN));
 }
 
 json_t *tk_bench_row(const tk_bench_about *about, const char *model, tk_engine *e,
@@ -154,6 +133,7 @@ json_t *tk_bench_row(const tk_bench_about *about, const char *model, tk_engine *
     tk_program_size size;
     tk_program_measure(p, &size);
     add_roof(row, r, roof, main_dtype(&size));
+    if (r->op_ns) tk_bench_profile_add(row, p, r, roof);
     return row;
 }
 
@@ -197,7 +177,8 @@ static const char *cell(const json_t *row, const char *key, double scale, const 
 static void print_md(tk_bench_printer *p, const json_t *row)
 {
     static const char *const batch[] = {" n_batch | n_ubatch |", " ------: | -------: |"};
-    if (p->n_row == 0) {
+    bool has_profile = json_object_get(row, "profile") != NULL; // stands between the rows
+    if (p->n_row == 0 || has_profile) {
         fprintf(
             p->to,
             "| model                          |       size |     params | backend    | threads "
@@ -222,6 +203,7 @@ static void print_md(tk_bench_printer *p, const json_t *row)
     fprintf(p->to, " %20s | %21s | %8s | %8s | %7s |\n", test, ts,
             cell(row, "gbytes_per_s", 1, "%.2f", a), cell(row, "tflop_per_s", 1, "%.3f", b),
             cell(row, "roof_fraction", 100, "%.1f%%", (char[32]){0}));
+    if (has_profile) tk_bench_profile_print(p->to, row);
 }
 
 static void print_csv_field(FILE *to, const char *s)

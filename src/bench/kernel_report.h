@@ -26,6 +26,9 @@ typedef struct tk_bench_about {
 json_t *tk_bench_row(const tk_bench_about *about, const char *model, tk_engine *e,
                      const tk_bench_result *r, const tk_roof *roof);
 
+// Null when it is not finite: not known.
+json_t *tk_bench_number(double v);
+
 typedef struct tk_bench_printer {
     FILE *to;
     tk_bench_format format;

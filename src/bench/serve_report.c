@@ -36,6 +36,7 @@ typedef struct gathered {
     METRIC_MAP(X)
 #undef X
     int64_t n_in, n_out;
+    int64_t n_cached, n_cacheable; // n_cached -1: no answer said
     int32_t completed, good;
 } gathered;
 
@@ -48,6 +49,13 @@ static int64_t out_len(const tk_stream_result *r)
 static int64_t in_len(const tk_workload *w, const tk_load_result *r, int32_t i)
 {
     return r->requests[i].n_prompt >= 0 ? r->requests[i].n_prompt : w->requests[i].prompt.n_tok;
+}
+
+// Prompt tokens a perfect prefix cache has: those of the turn before, or what the workload gave an earlier request.
+// Answers are left out: their text need not make the tokens again that it was made of.
+static int64_t cacheable_len(const tk_workload *w, const tk_load_result *r, int32_t i)
+{
+    return w->requests[i].turn > 0 ? in_len(w, r, i - 1) : w->requests[i].n_shared;
 }
 
 static bool within(double value_ms, double bound_ms)
@@ -67,6 +75,8 @@ static void gather(const tk_serve_about *a, const tk_workload *w, const tk_load_
         g->completed++;
         g->n_in += in_len(w, r, i);
         g->n_out += n;
+        g->n_cacheable += cacheable_len(w, r, i);
+        if (q->n_cached >= 0) g->n_cached = TK_MAX(g->n_cached, 0) + q->n_cached;
         push(&g->ttft, ttft);
         push(&g->e2el, e2el);
         push(&g->queue, (double)r->queued_ns[i] * 1e-6);
@@ -231,7 +241,7 @@ static bool asks_goodput(const tk_serve_about *a)
 
 json_t *tk_serve_report(const tk_serve_about *a, const tk_workload *w, const tk_load_result *r)
 {
-    gathered g = {0};
+    gathered g = {.n_cached = -1};
     json_t *j = json_object();
     gather(a, w, r, &g);
     set_setup(j, a);
@@ -253,6 +263,11 @@ json_t *tk_serve_report(const tk_serve_about *a, const tk_workload *w, const tk_
     METRIC_MAP(X)
 #undef X
     set(j, "failures", failures(r));
+    bool cache = g.n_cached >= 0 && g.n_cacheable > 0;
+    set(j, "total_cached_tokens", g.n_cached >= 0 ? json_integer(g.n_cached) : json_null());
+    set(j, "total_cacheable_tokens", json_integer(g.n_cacheable));
+    set(j, "prefix_hit_fraction",
+        cache ? json_real((double)g.n_cached / (double)g.n_cacheable) : json_null());
     set(j, "client_lag_p50_ms", json_real(r->lag.p50_ms));
     set(j, "client_lag_p99_ms", json_real(r->lag.p99_ms));
     set(j, "client_lag_max_ms", json_real(r->lag.max_ms));

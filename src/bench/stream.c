@@ -55,19 +55,17 @@ static void fail(transfer *t, const char *fmt, const char *what)
     if (t->r.error[0] == 0) snprintf(t->r.error, sizeof t->r.error, fmt, what);
 }
 
-// The text of the first choice; *is_token is false for a delta that only names the role.
+// The text of the first choice. An event without any is no token when all it does is to name the role, or to end
+// an answer that has begun (an answer that ends at once has one).
 static const char *choice_text(const json_t *choice, bool first, bool *is_token)
 {
-    *is_token = true;
-    const json_t *text = json_object_get(choice, "text");
-    if (text) return json_string_value(text);
-    const json_t *delta = json_object_get(choice, "delta");
-    const char *content = json_string_value(json_object_get(delta, "content"));
-    bool says_role_only = !(content && *content) && !tk_json_get(delta, "tool_calls") &&
-                          !tk_json_get(delta, "reasoning_content") &&
-                          !tk_json_get(delta, "reasoning") && !tk_json_get(choice, "finish_reason");
-    if (first && says_role_only && tk_json_get(delta, "role")) *is_token = false;
-    return content;
+    const json_t *delta = json_object_get(choice, "delta"), *text = json_object_get(choice, "text");
+    const char *says = json_string_value(text ? text : json_object_get(delta, "content"));
+    bool empty = !(says && *says) && !tk_json_get(delta, "tool_calls") &&
+                 !tk_json_get(delta, "reasoning_content") && !tk_json_get(delta, "reasoning");
+    bool ends = tk_json_get(choice, "finish_reason") != NULL;
+    *is_token = !empty || (first ? ends || !tk_json_get(delta, "role") : !ends);
+    return says;
 }
 
 static void add_token(transfer *t)
@@ -106,16 +104,22 @@ static void on_event(void *ctx, const char *data, size_t len)
     if (choice) {
         bool is_token;
         const char *text = choice_text(choice, t->r.ttft_ns == 0, &is_token);
-        if (is_token) add_token(t);
+        if (is_token)
+            add_token(t);
+        else if (t->r.ttft_ns)
+            t->last_ns = t->arrived_ns; // the end
         if (text) tk_buf_add_str(&t->text, text);
         if (tk_json_get(choice, "finish_reason")) t->finished = true;
     }
     const json_t *usage = tk_json_get(j, "usage");
     if (usage) {
         const json_t *in = json_object_get(usage, "prompt_tokens"),
-                     *out = json_object_get(usage, "completion_tokens");
+                     *out = json_object_get(usage, "completion_tokens"),
+                     *cached = json_object_get(tk_json_get(usage, "prompt_tokens_details"),
+                                               "cached_tokens");
         if (json_is_integer(in)) t->r.n_prompt = json_integer_value(in);
         if (json_is_integer(out)) t->r.n_out = json_integer_value(out);
+        if (json_is_integer(cached)) t->r.n_cached = json_integer_value(cached);
     }
     json_decref(j);
 }
@@ -241,7 +245,7 @@ tk_status tk_streams_start(tk_streams *s, int id, const char *body, tk_err *err)
     transfer *t = take(s);
     if (t->easy == NULL) return tk_fail(err, TK_NOMEM, "no memory for a request");
     t->id = id;
-    t->r = (tk_stream_result){.n_prompt = -1, .n_out = -1};
+    t->r = (tk_stream_result){.n_prompt = -1, .n_out = -1, .n_cached = -1};
     t->finished = false;
     tk_sse_reset(&t->sse);
     tk_buf_clear(&t->text);

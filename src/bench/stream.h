@@ -3,8 +3,8 @@
 // event is stamped when its bytes arrive. What counts as what is vLLM's (docs/benchmarking.md):
 //   time to first token   from just before sending to the first event that has a choice
 //   inter-token latency   between such events, however many tokens one carries
-//   latency               to the last such event
-// An event that only names the role is no token. Owner: the thread that made it.
+//   latency               to the last such event, or the end when that comes alone
+// An event that only names the role, or only ends the answer, is no token. Owner: the thread that made it.
 #ifndef TK_BENCH_STREAM_H
 #define TK_BENCH_STREAM_H
 
@@ -20,8 +20,8 @@ typedef struct tk_stream_result {
     uint64_t start_ns, ttft_ns, latency_ns; // start: monotonic clock
     uint64_t *itl_ns;                       // [n_itl], owned
     size_t n_itl, cap_itl;
-    int64_t n_prompt, n_out; // by the server's usage; -1 = it did not say
-    char *text;              // owned, NUL-terminated; NULL when nothing came
+    int64_t n_prompt, n_out, n_cached; // by the server's usage; -1 = it did not say
+    char *text;                        // owned, NUL-terminated; NULL when nothing came
 } tk_stream_result;
 
 void tk_stream_result_free(tk_stream_result *r);

@@ -14,7 +14,6 @@ typedef struct tk_traffic tk_traffic;
 
 typedef struct tk_traffic_sum {
     double bytes, flop;
-    uint64_t n_step;
 } tk_traffic_sum;
 
 // Both must outlive it. Never NULL.
@@ -23,6 +22,9 @@ void tk_traffic_free(tk_traffic *t); // NULL is fine
 void tk_traffic_reset(tk_traffic *t);
 // After each step, with its parts.
 void tk_traffic_count(tk_traffic *t, const tk_step_part *parts, int n_part);
+// Since the start or the last reset.
 tk_traffic_sum tk_traffic_so_far(const tk_traffic *t);
+const tk_traffic_sum *tk_traffic_by_op(const tk_traffic *t); // [p->n_op]
+uint64_t tk_traffic_steps(const tk_traffic *t);
 
 #endif

@@ -25,6 +25,14 @@ static int32_t length(maker *m, int32_t len, int32_t least)
     return TK_MAX(n, least);
 }
 
+// Of n_prefix prefixes that requests take in turn, how much of request i's an earlier one or a warm-up has.
+static int32_t shared(const maker *m, int32_t i, int32_t n_prefix, int32_t len)
+{
+    for (int32_t k = m->w->n_request; k < m->n; k++)
+        if (k % n_prefix == i % n_prefix) return len;
+    return i < n_prefix ? 0 : len;
+}
+
 static tk_status make_random(maker *m, tk_err *err)
 {
     tk_prompt prefix = {0};
@@ -35,6 +43,7 @@ static tk_status make_random(maker *m, tk_err *err)
         tk_workload_request *r = &m->w->requests[i];
         int32_t n = length(m, m->o->input_len, 1) + m->o->prefix_len;
         r->n_out = length(m, m->o->output_len, 1);
+        r->n_shared = shared(m, i, 1, m->o->prefix_len);
         TK_TRY(tk_prompt_make(m->s, &m->rng, m->o->prefix_len ? &prefix : NULL, n, true, &r->prompt,
                               err));
     }
@@ -55,6 +64,7 @@ static tk_status make_prefix_repetition(maker *m, tk_err *err)
     for (int32_t i = 0; i < m->n; i++) {
         tk_workload_request *r = &m->w->requests[i];
         r->n_out = m->o->output_len;
+        r->n_shared = shared(m, i, n_prefix, m->o->prefix_len);
         TK_TRY(tk_prompt_make(m->s, &m->rng, &prefix[i % n_prefix],
                               m->o->prefix_len + m->o->suffix_len, true, &r->prompt, err));
     }
@@ -79,6 +89,7 @@ static tk_status make_multi_turn(maker *m, tk_err *err)
         tk_workload_request *r = &m->w->requests[i];
         bool warmup = i >= m->w->n_request;
         r->turn = warmup ? 0 : i % m->o->n_turn;
+        r->n_shared = r->turn ? 0 : shared(m, i, 1, m->w->system.n_tok);
         r->n_out = length(m, m->o->output_len, 1);
         TK_TRY(tk_prompt_make(m->s, &m->rng, NULL, length(m, m->o->input_len, 1), false, &r->prompt,
                               err));

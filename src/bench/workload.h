@@ -24,6 +24,8 @@ typedef struct tk_workload_request {
     tk_prompt prompt; // multi-turn: the user's message of this turn
     int32_t n_out;    // tokens asked for
     int32_t turn;     // 0 = starts a conversation (every request of the others does)
+    // first tokens that a request before it had too, warm-ups included; of later turns 0: the server's counts say
+    int32_t n_shared;
 } tk_workload_request;
 
 typedef struct tk_workload {

@@ -22,7 +22,7 @@ typedef struct options {
     const char *compute, *output, *kv_dtype, *repack_cache;
     tk_opt_list model, n_prompt, n_gen, pg, n_depth, n_batch, n_ubatch, threads, parallel;
     int64_t reps, seed;
-    bool no_roof, no_repack, no_warmup;
+    bool no_roof, no_repack, no_warmup, profile;
 } options;
 
 #define LIST(long_name, short_names, field, text)                                                  \
@@ -88,6 +88,10 @@ static const tk_opt table[] = {
      .type = TK_OPT_FLAG,
      .help = "No untimed pass before the timed ones.",
      .offset = offsetof(options, no_warmup)},
+    {.name = "profile",
+     .type = TK_OPT_FLAG,
+     .help = "Where the time of a step goes: a table of its operations after each row.",
+     .offset = offsetof(options, profile)},
     {.name = "repack-cache",
      .type = TK_OPT_STR,
      .arg = "DIR",
@@ -238,6 +242,7 @@ static tk_status run_tests(job *j, const char *model, tk_engine *e, tk_err *err)
 {
     tk_bench_opts opts = {.n_rep = (int)j->o->reps,
                           .warmup = !j->o->no_warmup,
+                          .profile = j->o->profile,
                           .seed = (uint64_t)j->o->seed,
                           .interrupt = &tk_interrupted};
     for (int i = 0; i < j->n_test; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "exec/exec_priv.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "hw/mem.h"
@@ -285,6 +286,11 @@ const uint64_t *tk_exec_expert_load(const tk_exec *x)
     return x->expert_load;
 }
 
+void tk_exec_time_ops(tk_exec *x, uint64_t *op_ns)
+{
+    x->op_ns = op_ns;
+}
+
 // Checks the parts and makes room for their tokens; on failure nothing has changed.
 static tk_status admit(tk_exec *x, const tk_step_part *parts, int n_part, tk_err *err)
 {
@@ -357,8 +363,10 @@ tk_status tk_exec_step(tk_exec *x, const tk_step_part *parts, int n_part, tk_err
     set_tokens(x);
     x->act_of = TK_VIEW_NONE;
     for (int i = 0; i < x->p->n_op; i++) {
+        uint64_t start = x->op_ns ? tk_clock_ns() : 0;
         run_op(x, &x->p->ops[i]);
         exec_act_forget(x, x->p->ops[i].out.buf);
+        if (x->op_ns) x->op_ns[i] += tk_clock_ns() - start;
     }
     for (int i = 0; i < n_part; i++) parts[i].seq->n_tok += parts[i].n;
     x->parts = NULL;

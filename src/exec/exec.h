@@ -87,6 +87,11 @@ void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2]);
 // nor on what else is in the step.
 void tk_exec_fix_form(tk_exec *x);
 
+// From now on the time of each operation is added to op_ns [p->n_op], borrowed; NULL = not any more (the default).
+// What several operations share (activations made integers for the first weight that meets them) is the first
+// one's. Between steps, by the owner.
+void tk_exec_time_ops(tk_exec *x, uint64_t *op_ns);
+
 // How often each expert was chosen since the start or the last reset: [n_layer][n_expert], layers without
 // experts are zero. NULL when the model is dense. Borrowed.
 const uint64_t *tk_exec_expert_load(const tk_exec *x);

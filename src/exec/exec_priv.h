@@ -85,6 +85,7 @@ struct tk_exec {
     float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
     float *
         o_part; // [MLA_ABSORB_TOK][head blocks x splits][MLA_HEADS][kv_lora + 2]: mixed values, max, sum
+    uint64_t *op_ns; // [n_op] time spent in each operation; NULL = nobody asks
     // the step
     const tk_step_part *parts;
     int n_part, n_tok;

@@ -35,6 +35,22 @@ tk_roof tk_roof_unknown(int n_thread)
                      .amx_bf16_flop_per_s = NAN};
 }
 
+static bool is_integer_format(tk_dtype t)
+{
+    return t == TK_DTYPE_I4 || t == TK_DTYPE_I8 || (t >= TK_DTYPE_Q4_0 && t <= TK_DTYPE_IQ4_XS);
+}
+
+tk_roof_limit tk_roof_of_dtype(const tk_roof *r, tk_dtype t)
+{
+    if (is_integer_format(t)) {
+        if (!isnan(r->amx_int8_op_per_s)) return (tk_roof_limit){"amx_int8", r->amx_int8_op_per_s};
+        if (!isnan(r->int8_op_per_s)) return (tk_roof_limit){"int8", r->int8_op_per_s};
+    } else if (!isnan(r->amx_bf16_flop_per_s)) {
+        return (tk_roof_limit){"amx_bf16", r->amx_bf16_flop_per_s};
+    }
+    return (tk_roof_limit){"fp32", r->fma_flop_per_s};
+}
+
 typedef struct job {
     const tk_probe *probe;
     char *memory; // [READ_BYTES]

@@ -6,6 +6,7 @@
 #define TK_KERNELS_ROOF_H
 
 #include "base/status.h"
+#include "num/dtype.h"
 
 // Rates of all threads together; NAN = unavailable (the machine has no such instructions, or no memory to
 // measure with). Never 0.
@@ -21,6 +22,13 @@ typedef struct tk_roof {
 
 // All rates NAN.
 tk_roof tk_roof_unknown(int n_thread);
+// What products with weights of a number type are held to: the fastest unit for it that this machine has.
+typedef struct tk_roof_limit {
+    const char *name; // amx_int8 int8 amx_bf16 fp32
+    double op_per_s;
+} tk_roof_limit;
+
+tk_roof_limit tk_roof_of_dtype(const tk_roof *r, tk_dtype t);
 // TK_FAILED when threads cannot be made.
 tk_status tk_roof_measure(int n_thread, tk_roof *out, tk_err *err);
 

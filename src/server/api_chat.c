@@ -189,7 +189,7 @@ static void send_delta(tk_call *c, tk_choice *k, json_t *delta, const char *fini
     json_object_set_new(j, "choices",
                         json_pack("[{s:i, s:o, s:o, s:s?}]", "index", k->index, "delta", delta,
                                   "logprobs", lp, "finish_reason", finish));
-    if (c->gen.include_usage) json_object_set_new(j, "usage", json_null());
+    if (c->gen.include_usage) json_object_set_new(j, "usage", tk_format_usage_so_far(c));
     tk_call_send(c, NULL, j);
 }
 

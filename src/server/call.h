@@ -108,7 +108,7 @@ typedef struct tk_gen { // what is generated
     int32_t *stop_ids;
     const char **stop; // [n_stop] borrowed from the request
     int n_stop;
-    bool stream, include_usage;
+    bool stream, include_usage, usage_each; // usage_each: with every event, not with the last alone
     bool logprobs;
     int n_top;
     bool echo;

@@ -32,6 +32,14 @@ json_t *tk_format_usage(const tk_call *c)
                      (json_int_t)u.thought);
 }
 
+json_t *tk_format_usage_so_far(const tk_call *c)
+{
+    if (!c->gen.usage_each) return json_null();
+    tk_usage u = tk_gen_usage(c);
+    return json_pack("{s:I, s:I, s:I}", "prompt_tokens", (json_int_t)u.prompt, "completion_tokens",
+                     (json_int_t)u.output, "total_tokens", (json_int_t)(u.prompt + u.output));
+}
+
 json_t *tk_format_tool_calls(const tk_choice *k)
 {
     json_t *list = json_array();

@@ -7,8 +7,10 @@
 
 json_t *tk_format_text(const tk_buf *b);              // new reference; always valid UTF-8
 json_t *tk_format_stringn(const char *s, size_t len); // the same
-json_t *tk_format_usage(const tk_call *c);            // OpenAI's `usage`
-json_t *tk_format_tool_calls(const tk_choice *k);     // OpenAI's `tool_calls` of a whole answer
+json_t *tk_format_usage(const tk_call *c);
+// Of a stream's events but the last: null, or the counts when they are wanted with each (as vLLM has them).
+json_t *tk_format_usage_so_far(const tk_call *c); // OpenAI's `usage`
+json_t *tk_format_tool_calls(const tk_choice *k); // OpenAI's `tool_calls` of a whole answer
 // The token as text, for logprobs: special ones too, broken characters replaced.
 void tk_format_token(const tk_call *c, int32_t id, tk_buf *out);
 json_t *tk_format_token_bytes(const tk_call *c, int32_t id); // its bytes as numbers

@@ -110,16 +110,19 @@ static tk_status read_bias(tk_call *c, json_t *bias)
 static tk_status read_stream_options(tk_call *c, const tk_params *p)
 {
     struct stream_options {
-        bool usage;
+        bool usage, each;
     } o = {0};
-    static const tk_field fields[] = {TK_F("include_usage", BOOL, struct stream_options, usage),
-                                      TK_F_SAME("include_obfuscation", "false"), TK_FIELD_END};
+    static const tk_field fields[] = {
+        TK_F("include_usage", BOOL, struct stream_options, usage),
+        TK_F("continuous_usage_stats", BOOL, struct stream_options, each),
+        TK_F_SAME("include_obfuscation", "false"), TK_FIELD_END};
     if (p->stream_options == NULL) return TK_OK;
     if (!p->stream)
         return tk_api_fail(&c->error, 400, "stream_options",
                            "stream_options is for streams only (stream: true)");
     tk_status st = tk_fields_read(p->stream_options, "stream_options", fields, &o, &c->error);
     c->gen.include_usage = o.usage;
+    c->gen.usage_each = o.each;
     return st;
 }
 

@@ -4,10 +4,11 @@ its request came, the others TPOT seconds apart. Tokens are words of "w0 w1 ..."
 (and OVERHEAD around a chat), remembers every request, and misbehaves for models that ask for it:
 
   http503   refuses                      cut       closes the connection in the middle
+  apart     ends in an event of its own
   nofinish  ends without [DONE]          error     sends an error event in the middle
   badjson   sends an event that is none  mix       refuses every third request
   bytes     sends single bytes           nousage   never counts tokens
-  textonly  takes no token ids
+  textonly  takes no token ids           cache     says what it was asked before, a prefix cache that forgets nothing
 
   python3 tests/bench/fake_server.py [PORT] [TTFT_MS] [TPOT_MS]
 """
@@ -75,8 +76,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             prompt = body["prompt"]
             n_prompt = len(prompt) if isinstance(prompt, list) else len(prompt.split())
+        found = self.server.found(body) if model == "cache" else None
         n_out = body.get("max_completion_tokens") or body.get("max_tokens")
         usage = {"prompt_tokens": n_prompt, "completion_tokens": n_out, "total_tokens": n_prompt + n_out}
+        if found is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": found}
         if not body.get("stream"):
             value = {"choices": [{"index": 0, "finish_reason": "length"}]}
             if model != "nousage":
@@ -118,10 +122,13 @@ class Handler(BaseHTTPRequestHandler):
             if model == "badjson" and middle:
                 self.send_event("data: {not json\n\n", model)
             word = ("" if i == 0 else " ") + f"w{i}"
-            finish = "length" if i == n_out - 1 and model != "nofinish" else None
+            finish = "length" if i == n_out - 1 and model not in ("nofinish", "apart") else None
             choice = {"index": 0, "finish_reason": finish}
             choice |= {"delta": {"content": word}} if chat else {"text": word}
             self.event({"choices": [choice]}, model)
+        if model == "apart":
+            self.event({"choices": [{"index": 0, "finish_reason": "length", **({"delta": {}} if chat else {"text": ""})}]},
+                       model)
         if model != "nousage":
             self.event({"choices": [], "usage": usage}, model)
         if model != "nofinish":
@@ -144,6 +151,16 @@ class Server(ThreadingHTTPServer):
 
     def reset(self):
         self.requests, self.n_post, self.active, self.most_active = [], 0, 0, 0
+        self.prompts = []
+
+    def found(self, body):
+        """Tokens at the start of the prompt that one before it had."""
+        prompt = body.get("prompt") or [w for m in body["messages"] for w in m["content"].split()]
+        with self.lock:
+            same = [next((i for i, (a, b) in enumerate(zip(prompt, old)) if a != b), min(len(prompt), len(old)))
+                    for old in self.prompts]
+            self.prompts.append(prompt)
+        return max(same, default=0)
 
     @property
     def url(self):

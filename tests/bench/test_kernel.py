@@ -146,6 +146,49 @@ def markdown_has_llama_benchs_columns():
     assert lines[-1].startswith("build: ") and lines[-2].startswith("roof: "), lines[-2:]
 
 
+def a_profile_adds_up_to_the_step():
+    for row in rows("-m", "demo", "-p", "12", "-n", "3", "-r", "2", "--parallel", "1,3", "--profile"):
+        assert list(row) == LLAMA_KEYS + OUR_KEYS + ["n_step", "profile", "profile_parts"]
+        lines, parts = row["profile"], row["profile_parts"]
+        for part in parts:
+            mine = [x for x in lines if x["part"] == part["part"]]
+            for key in ("n_op", "weight_bytes_per_step", "flop_per_step", *(["ns_per_step"] if mine else [])):
+                assert near(part[key], sum(x[key] for x in mine), 1e-6), (part, key)
+        assert near(sum(p["ns_per_step"] for p in parts) * row["n_step"], row["avg_ns"], 1e-6)
+        assert near(sum(p["share"] for p in parts), 1, 1e-6)
+        assert near(sum(p["weight_bytes_per_step"] for p in parts), row["weight_bytes_per_step"], 1e-6)
+        flop_per_s = sum(p["flop_per_step"] for p in parts) * row["n_step"] / row["avg_ns"] * 1e9
+        assert near(flop_per_s, row["tflop_per_s"] * 1e12, 1e-6)
+        assert all(x["ns_per_step"] > 0 and x["read_fraction"] is None for x in lines), lines
+
+
+def a_profile_tells_the_parts_of_a_layer():
+    row, = rows("-m", "demo", "-p", "0", "-n", "2", "-r", "1", "--profile", roof=True)
+    assert [p["part"] for p in row["profile_parts"]] == ["prologue", "attend", "output", "ffn", "ends", "rest"]
+    named = [(x["part"], x["op"], x["weight"]) for x in row["profile"] if x["part"] != "ffn"]
+    assert named == [
+        ("ends", "embed", "model.embed_tokens"), ("prologue", "rmsnorm", "input_layernorm"),
+        ("prologue", "linear", "self_attn.q_a_proj"), ("prologue", "rmsnorm", "self_attn.q_a_layernorm"),
+        ("prologue", "linear", "self_attn.q_b_proj"), ("prologue", "linear", "self_attn.kv_a_proj_with_mqa"),
+        ("prologue", "rmsnorm", "self_attn.kv_a_layernorm"), ("prologue", "rope", ""), ("prologue", "kv_write", ""),
+        ("attend", "attend_mla", "self_attn.kv_b_proj"), ("output", "linear", "self_attn.o_proj"),
+        ("output", "add", ""), ("ends", "rmsnorm", "model.norm"), ("ends", "head", "lm_head")], named
+    about = json.loads(cases.run(TOKAMAK, "inspect", "demo", "--json")[0])
+    assert row["profile"][1]["n_op"] == about["n_layer"], about
+    if row["roof_read_gbytes_per_s"]:
+        for x in row["profile"]:
+            least = x["weight_bytes_per_step"] / row["roof_read_gbytes_per_s"] / x["ns_per_step"]
+            assert near(x["read_fraction"], least, 1e-6), x
+
+
+def a_profile_is_a_table_after_each_row():
+    out = bench("-m", "demo", "-p", "4", "-n", "2", "-r", "1", "--profile")[0]
+    assert out.count("| model ") == out.count("| part ") == 2
+    assert len([line for line in out.splitlines() if line.startswith("| prologue | linear ")]) == 6
+    table = list(csv.DictReader(io.StringIO(bench("-m", "demo", "-p", "4", "-r", "1", "--profile", "-o", "csv")[0])))
+    assert list(table[0])[-1] == "n_step"
+
+
 def wrong_usage_is_exit_2_and_says_what():
     for args, says in (
         ((), "usage: tokamak bench kernel"),

@@ -201,6 +201,30 @@ def conversations_carry_the_answers_so_far():
     assert longest[0][1] != longest[1][1]
 
 
+def what_a_prefix_cache_finds_is_held_against_what_it_could():
+    ids = ("--num-prompts", "6", "--random-input-len", "4", "--random-output-len", "2", "--max-concurrency", "1",
+           "--prompt-format", "ids")
+    for flags, found in ((("--random-prefix-len", "10"), 50), (("--random-prefix-len", "10", "--num-warmups", "1"), 60),
+                         (("--dataset-name", "prefix_repetition", "--prefix-repetition-num-prefixes", "2",
+                           "--prefix-repetition-prefix-len", "9", "--prefix-repetition-suffix-len", "3"), 36)):
+        r = report(*ids, *flags, model="cache")
+        assert (r["total_cached_tokens"], r["total_cacheable_tokens"], r["prefix_hit_fraction"]) == (found, found, 1), r
+    r = report(*ids, model="cache")
+    assert (r["total_cacheable_tokens"], r["prefix_hit_fraction"]) == (0, None)
+    r = report(*ids, "--random-prefix-len", "10")
+    assert (r["total_cached_tokens"], r["total_cacheable_tokens"], r["prefix_hit_fraction"]) == (None, 50, None)
+
+
+def of_a_conversation_the_turn_before_can_be_found():
+    r = report("--backend", "openai-chat", "--dataset-name", "multi-turn", "--turns", "3", "--num-prompts", "6",
+               "--random-input-len", "5", "--random-output-len", "2", "--random-prefix-len", "8",
+               "--max-concurrency", "1", model="cache")
+    n = r["input_lens"]
+    assert r["total_cacheable_tokens"] == sum(n[i] for i in (0, 1, 3, 4)) + 8, r
+    # this server sees the prompts without what it adds around them
+    assert r["total_cached_tokens"] == r["total_cacheable_tokens"] - 4 * fake_server.OVERHEAD, r
+
+
 def a_conversation_whose_turn_fails_is_given_up():
     _, err = serve("--backend", "openai-chat", "--dataset-name", "multi-turn", "--turns", "4", "--num-prompts", "4",
                    "--random-input-len", "5", "--random-output-len", "2", model="cut", code=1)
@@ -251,6 +275,14 @@ def failures_are_counted_with_their_reasons():
 def events_may_be_cut_anywhere():
     r = report("--num-prompts", "2", "--random-input-len", "4", "--random-output-len", "3", model="bytes")
     assert r["generated_texts"] == ["w0 w1 w2"] * 2 and [len(x) for x in r["itls"]] == [2, 2]
+
+
+def an_end_of_its_own_is_no_token():
+    for chat in ((), ("--backend", "openai-chat")):
+        r = report("--num-prompts", "2", "--random-input-len", "8", "--random-output-len", "5", *chat, model="apart")
+        assert [len(x) for x in r["itls"]] == [4, 4], r["itls"]
+        for ttft, itl, latency in zip(r["ttfts"], r["itls"], r["latencies"]):
+            assert latency >= ttft + sum(itl) - 1e-9
 
 
 def without_usage_an_event_is_a_token():

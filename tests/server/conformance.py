@@ -160,6 +160,12 @@ def chat(s):
     case("one finish reason", [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]][-1] == "stop")
     case("streamed usage", chunks[-1]["choices"] == [] and chunks[-1]["usage"] == u
          or chunks[-1]["usage"]["completion_tokens"] == u["completion_tokens"], chunks[-1])
+    _, events = s.stream(CHAT, {"messages": USER, "temperature": 0, "stream_options":
+                                {"include_usage": True, "continuous_usage_stats": True}})
+    each = [d["usage"] for _, d in events[:-1]]
+    counts = [x["completion_tokens"] for x in each]
+    case("usage with every event", counts == sorted(counts) and counts[-1] == u["completion_tokens"] > counts[0]
+         and all(x["prompt_tokens"] == u["prompt_tokens"] for x in each), each)
     _, _, again = ask(s, max_tokens=5)
     case("max_tokens", again["choices"][0]["finish_reason"] == "length" and again["usage"]["completion_tokens"] == 5, again)
     _, _, again = ask(s, max_completion_tokens=5)

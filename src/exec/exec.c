@@ -40,8 +40,11 @@ static void place_wide(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, 
     if (x->k.wide_from == 0) return;
     if (x->k.wide == TK_WIDE_BF16)
         a->h = place(l, n_row * (size_t)a->ld_h, sizeof *a->h);
-    else
-        a->b = place(l, n_row * ((n_in + TK_GROUP - 1) / TK_GROUP), sizeof *a->b);
+    else {
+        int64_t n_group = ((int64_t)n_in + TK_GROUP - 1) / TK_GROUP;
+        a->b = place(l, n_row * (size_t)tk_row8(n_group), sizeof *a->b);
+        a->more = place(l, n_row * (size_t)tk_row8_more(n_group), sizeof *a->more);
+    }
 }
 
 static void place_act(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, size_t n_in)

@@ -34,7 +34,8 @@ typedef struct exec_rows {
     int32_t *sum;
     int64_t n_group;
     tk_group8 *b; // what wide kernels take (tk_wide): 8-bit integers,
-    uint16_t *h;  // or BF16 rows ld_h apart
+    int32_t *more;
+    uint16_t *h; // or BF16 rows ld_h apart
     int64_t ld_h;
 } exec_rows;
 
@@ -137,7 +138,8 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
 // Whether n tokens meet a packed weight by its form's wide kernel.
 bool exec_is_wide(const tk_exec *x, int32_t i_weight, int n);
-// Columns [col, col + n) of a row to what kernels take, wide ones or not; col a multiple of 32.
+// Columns [col, col + n) of a row to what kernels take, wide ones or not; col a multiple of 32, and 0 with all
+// columns where wide kernels take integers.
 void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
                 int64_t n, bool wide);
 // Rows from `row` on, as exec_round made them.

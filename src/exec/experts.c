@@ -161,7 +161,7 @@ static void gather_place(void *ctx, int place, int i_thread)
     exec_round(x, &x->moe_in, exec_row(x, j->op->in, tok), place, 0, x->p->cfg.d_model, true);
 }
 
-// One item of packed gate and up, and its rows of the result as integers for the down projection.
+// One item of packed gate and up, and its rows of the result as 16-bit integers where the down projection takes them.
 static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, int n_row)
 {
     tk_exec *x = j->x;
@@ -182,9 +182,22 @@ static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, i
     for (int t = 0; t < n; t++) {
         float *mid = gate + (size_t)t * d;
         x->k.swiglu(mid, up + (size_t)t * d, n_row, mid);
-        if (down_wide || (j->down != TK_PACK_NONE && tk_pack_is_int(j->down)))
-            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row, down_wide);
+        if (!down_wide && j->down != TK_PACK_NONE && tk_pack_is_int(j->down))
+            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row, false);
     }
+}
+
+// An expert's rows for a wide down projection: whole ones, since tk_row8 looks at all of a row.
+static void round_expert(void *ctx, int expert, int i_thread)
+{
+    (void)i_thread;
+    const expert_job *j = ctx;
+    tk_exec *x = j->x;
+    int d = x->p->cfg.moe.d_expert;
+    int first = x->expert_first[expert], n = x->expert_first[expert + 1] - first;
+    if (!exec_is_wide(x, j->op->w3 + expert, n)) return;
+    for (int i = first; i < first + n; i++)
+        exec_round(x, &x->moe_act, x->moe_mid + (size_t)i * d, i, 0, d, true);
 }
 
 static void gate_up_item(void *ctx, int i_item, int i_thread)
@@ -271,6 +284,8 @@ void exec_experts(tk_exec *x, const tk_op *op)
         tk_pool_run(x->pool, x->n_tok * m->n_used, gather_place, &j);
     x->moe_act.n_group = (m->d_expert + TK_GROUP - 1) / TK_GROUP;
     tk_pool_run(x->pool, list_items(x, m->d_expert), gate_up_item, &j);
+    if (down->kind != TK_PACK_NONE && exec_is_wide(x, op->w3, x->n_tok))
+        tk_pool_run(x->pool, m->n_expert, round_expert, &j);
     tk_pool_run(x->pool, list_items(x, x->p->cfg.d_model), down_item, &j);
     tk_pool_run(x->pool, x->n_tok, combine_token, &j);
 }

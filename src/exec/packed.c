@@ -134,7 +134,8 @@ void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t 
     if (!wide)
         x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
     else if (x->k.wide == TK_WIDE_INT8)
-        x->k.quantise8(in, n, to->b + group);
+        x->k.quantise8(in, n, to->b + row * tk_row8(to->n_group),
+                       to->more + row * tk_row8_more(to->n_group));
     else
         round_bf16(x, in, n, to->h + row * to->ld_h + col);
 }
@@ -143,6 +144,7 @@ tk_act exec_act_of(const exec_rows *r, int64_t row, bool wide)
 {
     tk_act all = {.q = wide ? NULL : r->q,
                   .b = wide ? r->b : NULL,
+                  .more = wide ? r->more : NULL,
                   .scale = r->scale,
                   .sum = r->sum,
                   .n_group = r->n_group,
@@ -199,7 +201,8 @@ tk_act exec_act_from(const tk_act *a, int64_t tok)
     if (a->f) b.f += tok * a->ld;
     if (a->h) b.h += tok * a->ld_h;
     if (a->q) b.q += tok * a->n_group * TK_GROUP;
-    if (a->b) b.b += tok * a->n_group;
+    if (a->b) b.b += tok * tk_row8(a->n_group);
+    if (a->more) b.more += tok * tk_row8_more(a->n_group);
     if (a->scale) b.scale += tok * a->n_group;
     if (a->sum) b.sum += tok * a->n_group * 2;
     return b;

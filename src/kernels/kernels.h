@@ -74,18 +74,33 @@ typedef struct tk_group8 {
     int32_t minus_half; // and that of the first sixteen
 } tk_group8;
 
+// A row of n_group groups, and behind them a second eight bits for those whose largest value is more than TK_MORE8 times the mean
+// of all groups' largest (fewer than one in TK_MORE8 can be): one large value leaves its neighbours few of the first eight.
+enum { TK_MORE8 = 2 };
+static inline int64_t tk_row8(int64_t n_group)
+{
+    return n_group + n_group / TK_MORE8;
+}
+
+// How many groups have more, and which: [0] the number, then groups in order.
+static inline int64_t tk_row8_more(int64_t n_group)
+{
+    return 1 + n_group / TK_MORE8;
+}
+
 // Activations on their way into packed weights. Integer forms meet them as 16-bit integers, one scale a
 // group of 32 and its sums by halves: rounding to a 32,767th of the group's largest value is 200 times finer than the weights'
 // own. The others take the floats. gemm_wide takes 8-bit integers or BF16, see tk_wide.
 typedef struct tk_act {
-    const float *f;     // row t begins at f + t * ld
-    int64_t ld;         // at least n_in
-    const int16_t *q;   // [n_tok][n_group * 32]; value = q * scale
-    const float *scale; // [n_tok][n_group]
-    const int32_t *sum; // [n_tok][n_group * 2], of sixteen q each
-    int64_t n_group;    // ceil(n_in / 32)
-    const tk_group8 *b; // [n_tok][n_group]
-    const uint16_t *h;  // BF16 rows, ld_h apart; readable to a multiple of 32 columns
+    const float *f;      // row t begins at f + t * ld
+    int64_t ld;          // at least n_in
+    const int16_t *q;    // [n_tok][n_group * 32]; value = q * scale
+    const float *scale;  // [n_tok][n_group]
+    const int32_t *sum;  // [n_tok][n_group * 2], of sixteen q each
+    int64_t n_group;     // ceil(n_in / 32)
+    const tk_group8 *b;  // [n_tok][tk_row8(n_group)]
+    const int32_t *more; // [n_tok][tk_row8_more(n_group)]
+    const uint16_t *h;   // BF16 rows, ld_h apart; readable to a multiple of 32 columns
     int64_t ld_h;
 } tk_act;
 
@@ -94,8 +109,8 @@ typedef struct tk_act {
 #define TK_FN_QUANTISE(name)                                                                       \
     void name(const float *x, int64_t n, int16_t *q, float *scale, int32_t *sum)
 
-// The same to 8 bits.
-#define TK_FN_QUANTISE8(name) void name(const float *x, int64_t n, tk_group8 *to)
+// A whole row to 8 bits, tk_row8 groups and tk_row8_more.
+#define TK_FN_QUANTISE8(name) void name(const float *x, int64_t n, tk_group8 *to, int32_t *more)
 
 // y[t * ldy + i] = W[panel0 * 16 + i] . x[index ? index[t] : t], for t < n_tok and the rows i of n_panel panels
 // (as many as W has). One slot a form of packing. A value has one order of summation, whatever n_tok,
@@ -125,7 +140,7 @@ enum { TK_KV_GROUP = 128 };
 
 typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_AMX, TK_ISA_COUNT } tk_isa;
 
-// What gemm_wide takes: b or h.
+// What gemm_wide takes: b and more, or h.
 typedef enum tk_wide { TK_WIDE_INT8, TK_WIDE_BF16 } tk_wide;
 
 typedef struct tk_kernels {

@@ -171,7 +171,6 @@ void tk_build_mlp(tk_build *b, tk_mlp_names names, tk_weight_role role, tk_view 
     int32_t wg = tk_build_matrix(b, names.gate, role, d_ff, in.n);
     int32_t wu = tk_build_matrix(b, names.up, role, d_ff, in.n);
     int32_t wd = tk_build_matrix(b, names.down, role, out.n, d_ff);
-    tk_build_fine(b, wd, 1);
     tk_build_linear(b, in, gate, wg, bias ? bias_beside(b, names.gate, role, d_ff) : -1);
     tk_build_linear(b, in, up, wu, bias ? bias_beside(b, names.up, role, d_ff) : -1);
     tk_op *op = tk_build_op(b, TK_OP_SWIGLU);
@@ -204,7 +203,6 @@ void tk_build_moe(tk_build *b, tk_view in, tk_view scores, tk_view out)
     int32_t wg = tk_build_experts(b, gate, m->n_expert, m->d_expert, d);
     int32_t wu = tk_build_experts(b, up, m->n_expert, m->d_expert, d);
     int32_t wd = tk_build_experts(b, down, m->n_expert, d, m->d_expert);
-    tk_build_fine(b, wd, m->n_expert);
     tk_op *op = tk_build_op(b, TK_OP_EXPERTS);
     op->in = in;
     op->out = out;

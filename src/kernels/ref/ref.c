@@ -183,27 +183,48 @@ static TK_FN_QUANTISE(quantise)
     }
 }
 
+static void group8(const float v[TK_GROUP], tk_group8 *to)
+{
+    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    float max = 0;
+    bool whole = true;
+    for (int i = 0; i < TK_GROUP; i++) {
+        whole &= isfinite(v[i]) != 0;
+        max = fmaxf(max, fabsf(v[i]));
+    }
+    float by = max >= 0x1p-100f && whole ? 127 / max : 0;
+    to->minus_all = to->minus_half = 0;
+    for (int i = 0; i < TK_GROUP; i++) {
+        to->q[i] = by == 0 ? 0 : (int8_t)rintf(v[i / 8 * 8 + order[i % 8]] * by);
+        to->minus_all -= to->q[i];
+        if (i < TK_GROUP / 2) to->minus_half -= to->q[i];
+    }
+    to->scale = !whole ? NAN : by == 0 ? 0 : max / 127;
+    to->sum = (float)-to->minus_all * to->scale;
+}
+
 static TK_FN_QUANTISE8(quantise8)
 {
     static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
-    for (int64_t k = 0; k < n; k += TK_GROUP, to++) {
-        int len = (int)TK_MIN((int64_t)TK_GROUP, n - k);
-        float v[TK_GROUP] = {0}, max = 0;
-        bool whole = true;
-        memcpy(v, x + k, (size_t)len * sizeof *v);
-        for (int i = 0; i < len; i++) {
-            whole &= isfinite(v[i]);
-            max = fmaxf(max, fabsf(v[i]));
-        }
-        float by = max >= 0x1p-100f && whole ? 127 / max : 0;
-        to->minus_all = to->minus_half = 0;
+    int64_t n_group = (n + TK_GROUP - 1) / TK_GROUP;
+    float v[TK_GROUP], all = 0;
+    for (int64_t g = 0; g < n_group; g++) {
+        memset(v, 0, sizeof v);
+        memcpy(v, x + g * TK_GROUP,
+               (size_t)TK_MIN((int64_t)TK_GROUP, n - g * TK_GROUP) * sizeof *v);
+        group8(v, &to[g]);
+        all += to[g].scale;
+    }
+    float most = TK_MORE8 * (all / (float)n_group);
+    more[0] = 0;
+    for (int64_t g = 0; g < n_group && more[0] < n_group / TK_MORE8; g++) {
+        if (!(to[g].scale > most)) continue;
         for (int i = 0; i < TK_GROUP; i++) {
-            to->q[i] = by == 0 ? 0 : (int8_t)rintf(v[i / 8 * 8 + order[i % 8]] * by);
-            to->minus_all -= to->q[i];
-            if (i < TK_GROUP / 2) to->minus_half -= to->q[i];
+            int64_t at = i / 8 * 8 + order[i % 8], k = g * TK_GROUP + at;
+            v[at] = k < n ? fmaf(-(float)to[g].q[i], to[g].scale, x[k]) : 0;
         }
-        to->scale = !whole ? NAN : by == 0 ? 0 : max / 127;
-        to->sum = (float)-to->minus_all * to->scale;
+        group8(v, &to[n_group + more[0]]);
+        more[++more[0]] = (int32_t)g;
     }
 }
 

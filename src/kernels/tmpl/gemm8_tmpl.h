@@ -2,7 +2,9 @@
 // Packed weights times 8-bit activations, for many tokens: bytes of units are multiplied as they are, four
 // columns a lane, twice as many products an instruction as of words (gemm_tmpl.h). A tile is P panels and T tokens: an
 // activation is broadcast once for both panels, since loads would bound it otherwise (Zen 4 loads one register of 64 bytes a cycle).
-// Groups are added in the order of gemm_tmpl.h: given the same integers, the same bits.
+// Groups are added in the order of gemm_tmpl.h, then the second eight bits of those that have them.
+#include <math.h>
+
 enum {
     TK_TMPL(WIDE_FROM) = 4, // tokens from which products, not memory, are what takes time
     TK_TMPL(BYTE_TOKS) = 4  // of a tile
@@ -222,7 +224,7 @@ STEP8(nv4)
 // tile8_<form>_<P>_<T>: all groups of P panels and T tokens.
 #define TILE8(form, P, T)                                                                          \
     static void TK_TMPL(tile8_##form##_##P##_##T)(const TK_TMPL(tile8) * t8, int64_t n_group,      \
-                                                  v16 sum[2][TK_TMPL(BYTE_TOKS)])                  \
+                                                  v16(*sum)[TK_TMPL(BYTE_TOKS)])                   \
     {                                                                                              \
         v16 s[P][TK_TMPL(BYTE_TOKS)];                                                              \
         for (int p = 0; p < P; p++)                                                                \
@@ -241,14 +243,37 @@ STEP8(nv4)
             for (int t = 0; t < T; t++) sum[p][t] = s[p][t];                                       \
     }
 
-typedef void (*TK_TMPL(tile8_fn))(const TK_TMPL(tile8) *, int64_t, v16[2][TK_TMPL(BYTE_TOKS)]);
+// more8_<form>_<P>: group g of P panels and one token.
+#define MORE8(form, P)                                                                             \
+    static void TK_TMPL(more8_##form##_##P)(const TK_TMPL(tile8) * t8, int64_t g,                  \
+                                            v16(*sum)[TK_TMPL(BYTE_TOKS)])                         \
+    {                                                                                              \
+        TK_TMPL(step8_##form)(t8, g, (TK_TMPL(ahead)){0, 0}, sum, P, 1);                           \
+    }
 
-// by: [panels - 1][tokens - 1]
-TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, const tk_act *x,
-                              int n_tok, float *y, int64_t ldy,
-                              const TK_TMPL(tile8_fn) by[2][TK_TMPL(BYTE_TOKS)])
+typedef void (*TK_TMPL(tile8_fn))(const TK_TMPL(tile8) *, int64_t, v16 (*)[TK_TMPL(BYTE_TOKS)]);
+
+// Of a form: tiles by [panels - 1][tokens - 1], and single groups.
+typedef struct TK_TMPL(form8) {
+    TK_TMPL(tile8_fn) tile[2][TK_TMPL(BYTE_TOKS)], more[2];
+} TK_TMPL(form8);
+
+// sum += what the second eight bits of row `tok` add
+TK_INLINE void TK_TMPL(add_more8)(const tk_act *x, int64_t tok, TK_TMPL(tile8) t8,
+                                  TK_TMPL(tile8_fn) more, v16 (*sum)[TK_TMPL(BYTE_TOKS)])
 {
-    int64_t n_group = (w->n_in + TK_GROUP - 1) / TK_GROUP;
+    const int32_t *of = x->more + tok * tk_row8_more(x->n_group);
+    const tk_group8 *row = x->b + tok * tk_row8(x->n_group);
+    for (int64_t i = 0; i < of[0]; i++) {
+        int64_t g = of[1 + i];
+        t8.x[0] = row + (x->n_group + i - g); // so that its group g is the second one
+        more(&t8, g, sum);
+    }
+}
+
+TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, const tk_act *x,
+                              int n_tok, float *y, int64_t ldy, const TK_TMPL(form8) * form)
+{
     for (int p = 0, P; p < n_panel; p += P) {
         P = TK_MIN(2, n_panel - p);
         TK_TMPL(tile8) t8 = {.w = w};
@@ -256,8 +281,10 @@ TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, c
         for (int tok = 0, T; tok < n_tok; tok += T) {
             v16 sum[2][TK_TMPL(BYTE_TOKS)];
             T = TK_MIN((int)TK_TMPL(BYTE_TOKS), n_tok - tok);
-            for (int t = 0; t < T; t++) t8.x[t] = x->b + (tok + t) * x->n_group;
-            by[P - 1][T - 1](&t8, n_group, sum);
+            for (int t = 0; t < T; t++) t8.x[t] = x->b + (tok + t) * tk_row8(x->n_group);
+            form->tile[P - 1][T - 1](&t8, x->n_group, sum);
+            for (int t = 0; t < T; t++) TK_TMPL(add_more8)
+            (x, tok + t, t8, form->more[P - 1], (v16(*)[TK_TMPL(BYTE_TOKS)]) & sum[0][t]);
             for (int i = 0; i < P; i++)
                 for (int t = 0; t < T; t++)
                     TK_TMPL(store_rows)
@@ -272,16 +299,22 @@ TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, c
     TILE8(form, 1, 2)                                                                              \
     TILE8(form, 1, 3)                                                                              \
     TILE8(form, 1, 4)                                                                              \
-    TILE8(form, 2, 1) TILE8(form, 2, 2) TILE8(form, 2, 3)                                          \
-        TILE8(form, 2, 4) static TK_FN_GEMM(TK_TMPL(gemm8_##form))                                 \
+    TILE8(form, 2, 1)                                                                              \
+    TILE8(form, 2, 2)                                                                              \
+    TILE8(form, 2, 3)                                                                              \
+    TILE8(form, 2, 4)                                                                              \
+    MORE8(form, 1)                                                                                 \
+    MORE8(form, 2)                                                                                 \
+    static TK_FN_GEMM(TK_TMPL(gemm8_##form))                                                       \
     {                                                                                              \
-        static const TK_TMPL(tile8_fn) by[2][TK_TMPL(BYTE_TOKS)] = {                               \
-            {TK_TMPL(tile8_##form##_1_1), TK_TMPL(tile8_##form##_1_2),                             \
-             TK_TMPL(tile8_##form##_1_3), TK_TMPL(tile8_##form##_1_4)},                            \
-            {TK_TMPL(tile8_##form##_2_1), TK_TMPL(tile8_##form##_2_2),                             \
-             TK_TMPL(tile8_##form##_2_3), TK_TMPL(tile8_##form##_2_4)}};                           \
+        static const TK_TMPL(form8)                                                                \
+            fns = {{{TK_TMPL(tile8_##form##_1_1), TK_TMPL(tile8_##form##_1_2),                     \
+                     TK_TMPL(tile8_##form##_1_3), TK_TMPL(tile8_##form##_1_4)},                    \
+                    {TK_TMPL(tile8_##form##_2_1), TK_TMPL(tile8_##form##_2_2),                     \
+                     TK_TMPL(tile8_##form##_2_3), TK_TMPL(tile8_##form##_2_4)}},                   \
+                   {TK_TMPL(more8_##form##_1), TK_TMPL(more8_##form##_2)}};                        \
         (void)index;                                                                               \
-        TK_TMPL(gemm8)(w, panel0, n_panel, x, n_tok, y, ldy, by);                                  \
+        TK_TMPL(gemm8)(w, panel0, n_panel, x, n_tok, y, ldy, &fns);                                \
     }
 
 GEMM8(q8)
@@ -292,17 +325,47 @@ GEMM8(q6k)
 GEMM8(mx4)
 GEMM8(nv4)
 #undef GEMM8
+#undef MORE8
 #undef TILE8
+
+// Group g of a row of n columns.
+TK_INLINE void TK_TMPL(quantise_group8)(const float *x, int64_t n, tk_group8 *to)
+{
+    TK_TMPL(group) g = TK_TMPL(group_of)(x, n, 127);
+    int32_t sum[2];
+    v_store_bytes(to->q, g.lo, g.hi, sum);
+    to->scale = g.scale;
+    to->sum = (float)(sum[0] + sum[1]) * g.scale;
+    to->minus_all = -(sum[0] + sum[1]);
+    to->minus_half = -sum[0];
+}
+
+// What the first eight bits of n columns leave.
+static void TK_TMPL(rest8)(const float *x, int64_t n, const tk_group8 *g, float rest[TK_GROUP])
+{
+    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    for (int i = 0; i < TK_GROUP; i++) {
+        int at = i / 8 * 8 + order[i % 8];
+        rest[at] = at < n ? fmaf(-(float)g->q[i], g->scale, x[at]) : 0;
+    }
+}
 
 static TK_FN_QUANTISE8(TK_TMPL(quantise8))
 {
-    for (int64_t k = 0; k < n; k += TK_GROUP, to++) {
-        TK_TMPL(group) g = TK_TMPL(group_of)(x + k, n - k, 127);
-        int32_t sum[2];
-        v_store_bytes(to->q, g.lo, g.hi, sum);
-        to->scale = g.scale;
-        to->sum = (float)(sum[0] + sum[1]) * g.scale;
-        to->minus_all = -(sum[0] + sum[1]);
-        to->minus_half = -sum[0];
+    int64_t n_group = (n + TK_GROUP - 1) / TK_GROUP;
+    float all = 0;
+    for (int64_t g = 0; g < n_group; g++) {
+        TK_TMPL(quantise_group8)(x + g * TK_GROUP, n - g * TK_GROUP, &to[g]);
+        all += to[g].scale;
     }
+    float most = TK_MORE8 * (all / (float)n_group);
+    int32_t n_more = 0;
+    for (int64_t g = 0; g < n_group && n_more < n_group / TK_MORE8; g++) {
+        if (!(to[g].scale > most)) continue;
+        float rest[TK_GROUP];
+        TK_TMPL(rest8)(x + g * TK_GROUP, n - g * TK_GROUP, &to[g], rest);
+        TK_TMPL(quantise_group8)(rest, TK_GROUP, &to[n_group + n_more]);
+        more[++n_more] = (int32_t)g;
+    }
+    more[0] = n_more;
 }

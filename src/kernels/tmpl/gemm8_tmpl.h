@@ -6,8 +6,9 @@
 #include <math.h>
 
 enum {
-    TK_TMPL(WIDE_FROM) = 4, // tokens from which products, not memory, are what takes time
-    TK_TMPL(BYTE_TOKS) = 4  // of a tile
+    TK_TMPL(WIDE_FROM) = 4,    // tokens from which products, not memory, are what takes time
+    TK_TMPL(BYTE_TOKS) = 4,    // of a tile
+    TK_TMPL(BYTE_AHEAD) = 8192 // bytes asked for ahead
 };
 
 typedef struct TK_TMPL(tile8) {
@@ -232,7 +233,7 @@ STEP8(nv4)
         for (int64_t g = 0; g < n_group; g++) {                                                    \
             TK_TMPL(ahead)                                                                         \
             ahead = TK_TMPL(look_ahead)(g, n_group, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form), \
-                                        t8->w->panel_bytes, P);                                    \
+                                        t8->w->panel_bytes, P, TK_TMPL(BYTE_AHEAD));               \
             for (int p = 0; p < P; p++)                                                            \
                 _mm_prefetch((const char *)t8->u[p] + t8->w->scale_off +                           \
                                  g * TK_TMPL(SCALES_##form) + ahead.scale,                         \
@@ -286,10 +287,9 @@ TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, c
             for (int t = 0; t < T; t++) TK_TMPL(add_more8)
             (x, tok + t, t8, form->more[P - 1], (v16(*)[TK_TMPL(BYTE_TOKS)]) & sum[0][t]);
             for (int i = 0; i < P; i++)
-                for (int t = 0; t < T; t++)
-                    TK_TMPL(store_rows)
-                    (y + (tok + t) * ldy + (p + i) * TK_PANEL_ROWS, sum[i][t],
-                     w->n_out - (panel0 + p + i) * TK_PANEL_ROWS);
+                for (int t = 0; t < T; t++) TK_TMPL(store_rows)
+            (y + (tok + t) * ldy + (p + i) * TK_PANEL_ROWS, sum[i][t],
+             w->n_out - (panel0 + p + i) * TK_PANEL_ROWS);
         }
     }
 }

@@ -22,11 +22,12 @@ typedef struct TK_TMPL(ahead) {
 } TK_TMPL(ahead);
 
 // At step i of n_step, each unit_bytes of units and scale_bytes of scales of a panel, for a tile of P panels: the
-// next ones lie behind.
-TK_INLINE TK_TMPL(ahead) TK_TMPL(look_ahead)(int64_t i, int64_t n_step, int unit_bytes,
-                                             int scale_bytes, size_t panel_bytes, const int P)
+// next ones lie behind. bytes: how far, of all panels together.
+TK_INLINE TK_TMPL(ahead)
+    TK_TMPL(look_ahead)(int64_t i, int64_t n_step, int unit_bytes, int scale_bytes,
+                        size_t panel_bytes, const int P, const int bytes)
 {
-    int64_t n = TK_MAX(TK_TMPL(AHEAD) / P / unit_bytes, 1), back = n_step - n;
+    int64_t n = TK_MAX(bytes / P / unit_bytes, 1), back = n_step - n;
     int64_t next_bytes = P * (int64_t)panel_bytes;
     bool next = i >= back;
     return (TK_TMPL(ahead)){.unit = next ? next_bytes - back * unit_bytes : n * unit_bytes,
@@ -403,7 +404,7 @@ FORM(fp8, TK_FP8_BLOCK, 2048, 4)
         for (int64_t i = 0; i < n_step; i++) {                                                     \
             TK_TMPL(ahead)                                                                         \
             ahead = TK_TMPL(look_ahead)(i, n_step, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form),  \
-                                        w->panel_bytes, P);                                        \
+                                        w->panel_bytes, P, TK_TMPL(AHEAD));                        \
                                                                                                    \
             w16 pairs[TK_GROUP / 2];                                                               \
             const bool shared = P > 1 && GEMM_SHARED && (int)TK_TMPL(COLS_##form) == TK_GROUP;     \

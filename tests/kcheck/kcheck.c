@@ -181,7 +181,8 @@ static bool check_softmax(const tk_kernels *k, const tk_kernels *ref, int n_row,
                 ref->softmax(s2, begin, end, n_row, &m2, &sum2, o2, d);
                 ok &= m1 == m2 && near(sum1, sum2, sum2 * (n_row + 8) * 1e-6);
                 for (int i = 0; i < n_row; i++) ok &= near(s1[i], s2[i], s2[i] * 4e-5 + 1e-37);
-                for (int i = 0; i < d; i++) ok &= near(o1[i], o2[i], fabs((double)o2[i]) * 8e-6 + 1e-37);
+                for (int i = 0; i < d; i++)
+                    ok &= near(o1[i], o2[i], fabs((double)o2[i]) * 8e-6 + 1e-37);
                 fill(o1, zd);
             }
         }

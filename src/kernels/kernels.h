@@ -74,6 +74,12 @@ typedef struct tk_group8 {
     int32_t minus_half; // and that of the first sixteen
 } tk_group8;
 
+// The column that q[i] is of: of every eight 0 4 1 5 2 6 3 7.
+static inline int tk_group8_column(int i)
+{
+    return (i & ~7) | (i & 1) << 2 | (i & 6) >> 1;
+}
+
 // A row of n_group groups, and behind them a second eight bits for those whose largest value is more than TK_MORE8 times the mean
 // of all groups' largest (fewer than one in TK_MORE8 can be): one large value leaves its neighbours few of the first eight.
 enum { TK_MORE8 = 2 };

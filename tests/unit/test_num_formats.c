@@ -6,6 +6,7 @@
 #include "num/matrix.h"
 
 #include "../golden/num/golden.h"
+#include "golden_bytes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,28 +15,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-static uint32_t crc32_more(uint32_t crc, uint32_t value, int n_byte)
-{
-    crc ^= 0xFFFFFFFF;
-    for (int i = 0; i < n_byte; i++) {
-        crc ^= value >> (8 * i) & 255;
-        for (int k = 0; k < 8; k++) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
-    }
-    return crc ^ 0xFFFFFFFF;
-}
-
 static uint32_t bits_of(float f)
 {
     return f != f ? 0x7FC00000 : tk_bits_from_f32(f);
-}
-
-static void fill(uint8_t *p, size_t n, uint64_t seed)
-{
-    tk_rng rng = {.state = seed};
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t u = tk_rng_u64(&rng);
-        for (size_t k = i; k < n && k < i + 8; k++, u >>= 8) p[k] = (uint8_t)u;
-    }
 }
 
 static void every_block_format_is_bit_equal_with_gguf_py(void **state)

@@ -2,11 +2,11 @@
 // Integer codes with scales elsewhere: against their definition, against compressed-tensors
 // (tests/golden/num/make_int_golden.py), and packed for the kernels.
 #include "base/mem.h"
-#include "base/rng.h"
 #include "num/convert.h"
 #include "num/packed.h"
 
 #include "../golden/num/int_golden.h"
+#include "golden_bytes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,25 +16,6 @@
 #include <cmocka.h>
 
 enum { ROWS = GOLDEN_INT_ROWS, COLS = GOLDEN_INT_COLS };
-
-static uint32_t crc32_more(uint32_t crc, uint32_t value, int n_byte)
-{
-    crc ^= 0xFFFFFFFF;
-    for (int i = 0; i < n_byte; i++) {
-        crc ^= value >> (8 * i) & 255;
-        for (int k = 0; k < 8; k++) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
-    }
-    return crc ^ 0xFFFFFFFF;
-}
-
-static void fill(uint8_t *p, size_t n, uint64_t seed)
-{
-    tk_rng rng = {.state = seed};
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t u = tk_rng_u64(&rng);
-        for (size_t k = i; k < n && k < i + 8; k++, u >>= 8) p[k] = (uint8_t)u;
-    }
-}
 
 // The matrix of make_int_golden.py, its scales in F32 or BF16; codes and scales are static.
 static tk_matrix golden_matrix(const struct golden_int *g, tk_dtype scale_dtype)

@@ -185,7 +185,6 @@ static TK_FN_QUANTISE(quantise)
 
 static void group8(const float v[TK_GROUP], tk_group8 *to)
 {
-    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
     float max = 0;
     bool whole = true;
     for (int i = 0; i < TK_GROUP; i++) {
@@ -195,7 +194,7 @@ static void group8(const float v[TK_GROUP], tk_group8 *to)
     float by = max >= 0x1p-100f && whole ? 127 / max : 0;
     to->minus_all = to->minus_half = 0;
     for (int i = 0; i < TK_GROUP; i++) {
-        to->q[i] = by == 0 ? 0 : (int8_t)rintf(v[i / 8 * 8 + order[i % 8]] * by);
+        to->q[i] = by == 0 ? 0 : (int8_t)rintf(v[tk_group8_column(i)] * by);
         to->minus_all -= to->q[i];
         if (i < TK_GROUP / 2) to->minus_half -= to->q[i];
     }
@@ -205,7 +204,6 @@ static void group8(const float v[TK_GROUP], tk_group8 *to)
 
 static TK_FN_QUANTISE8(quantise8)
 {
-    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
     int64_t n_group = (n + TK_GROUP - 1) / TK_GROUP;
     float v[TK_GROUP], all = 0;
     for (int64_t g = 0; g < n_group; g++) {
@@ -220,7 +218,7 @@ static TK_FN_QUANTISE8(quantise8)
     for (int64_t g = 0; g < n_group && more[0] < n_group / TK_MORE8; g++) {
         if (!(to[g].scale > most)) continue;
         for (int i = 0; i < TK_GROUP; i++) {
-            int64_t at = i / 8 * 8 + order[i % 8], k = g * TK_GROUP + at;
+            int64_t at = tk_group8_column(i), k = g * TK_GROUP + at;
             v[at] = k < n ? fmaf(-(float)to[g].q[i], to[g].scale, x[k]) : 0;
         }
         group8(v, &to[n_group + more[0]]);

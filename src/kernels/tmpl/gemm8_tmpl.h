@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Packed weights times 8-bit activations, for many tokens: bytes of units are multiplied as they are, four
 // columns a lane, twice as many products an instruction as of words (gemm_tmpl.h). A tile is P panels and T tokens: an
-// activation is broadcast once for both panels, since loads would bound it otherwise (Zen 4 loads one register of 64 bytes a cycle).
+// activation is broadcast once for both panels.
 // Groups are added in the order of gemm_tmpl.h, then the second eight bits of those that have them.
 #include <math.h>
 
@@ -343,9 +343,8 @@ TK_INLINE void TK_TMPL(quantise_group8)(const float *x, int64_t n, tk_group8 *to
 // What the first eight bits of n columns leave.
 static void TK_TMPL(rest8)(const float *x, int64_t n, const tk_group8 *g, float rest[TK_GROUP])
 {
-    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
     for (int i = 0; i < TK_GROUP; i++) {
-        int at = i / 8 * 8 + order[i % 8];
+        int at = tk_group8_column(i);
         rest[at] = at < n ? fmaf(-(float)g->q[i], g->scale, x[at]) : 0;
     }
 }

@@ -16,20 +16,9 @@ from compressed_tensors.compressors.naive_quantized.base import IntQuantizationC
 from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 
+from splitmix import random_bytes
+
 N_OUT, N_IN = 64, 512
-
-
-def splitmix(seed, n):
-    """The first n outputs for seed."""
-    z = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def random_bytes(seed, n):
-    """n bytes, as test_num_int.c draws them."""
-    return splitmix(seed, (n + 7) // 8).astype("<u8").view(np.uint8)[:n].copy()
 
 
 def scales(seed, n_col):

@@ -15,20 +15,11 @@ import gguf
 import numpy as np
 import torch
 
+from splitmix import random_bytes, splitmix
+
 N_BLOCK = 4096
 N_FLOAT = 1 << 20
 TYPES = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4".split()
-
-
-def splitmix(seed, n):
-    z = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def random_bytes(seed, n):
-    return splitmix(seed, (n + 7) // 8).astype("<u8").view(np.uint8)[:n]
 
 
 def bits(f):

@@ -22,6 +22,8 @@ typedef struct gqa_job {
 // Scratch of one item: running maximum and sum, scores of one block, packed queries, mixed values.
 typedef struct gqa_scratch {
     float *max, *sum, *scores, *q, *out;
+    bool wide;
+    uint16_t *q_wide; // in q's place, if so
 } gqa_scratch;
 
 size_t exec_attend_scratch_gqa(int d_head)
@@ -29,7 +31,7 @@ size_t exec_attend_scratch_gqa(int d_head)
     return (size_t)GQA_QUERIES * (2 + TK_KV_BLOCK_TOK + 2 * (size_t)d_head);
 }
 
-static gqa_scratch lay_out(float *at, int d)
+static gqa_scratch lay_out(float *at, int d, bool wide)
 {
     gqa_scratch s;
     s.max = at;
@@ -37,7 +39,35 @@ static gqa_scratch lay_out(float *at, int d)
     s.scores = s.sum + GQA_QUERIES;
     s.q = s.scores + GQA_QUERIES * TK_KV_BLOCK_TOK;
     s.out = s.q + (size_t)GQA_QUERIES * (size_t)d;
+    s.wide = wide;
+    s.q_wide = (uint16_t *)(void *)s.q;
     return s;
+}
+
+// The queries of a run that meet one key-value head, token by token.
+static void gather_queries(const gqa_job *j, gqa_run run, int kv_head, const gqa_scratch *s)
+{
+    size_t n = (size_t)j->n_group * (size_t)j->op->d_head;
+    for (int t = 0; t < run.n_tok; t++) {
+        const float *q = exec_row(j->x, j->op->in, run.tok0 + t) + (size_t)kv_head * n;
+        if (s->wide)
+            j->x->k.kv_store[TK_KV_BF16](q, (int)n, s->q_wide + (size_t)t * n);
+        else
+            memcpy(s->q + (size_t)t * n, q, n * sizeof *q);
+    }
+}
+
+// All queries and one block of the cache.
+static void score_block(const tk_exec *x, const gqa_scratch *s, int nq, int d, const void *keys,
+                        int n_row)
+{
+    float scale = (float)x->p->cfg.attn_scale;
+    if (s->wide)
+        x->k.kv_scores_wide[x->opts.kv_dtype](s->q_wide, d, nq, keys, x->kv_row_bytes, n_row, d,
+                                              scale, s->scores, TK_KV_BLOCK_TOK);
+    else
+        x->k.kv_scores[x->opts.kv_dtype](s->q, d, nq, keys, x->kv_row_bytes, n_row, d, scale,
+                                         s->scores, TK_KV_BLOCK_TOK);
 }
 
 // Runs never cross sequences: run i_run of the step, found by walking the parts.
@@ -63,17 +93,15 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
     int d = j->op->d_head, kv_head = i_item % c->n_kv_head;
     gqa_run run = find_run(j, i_item / c->n_kv_head);
     int nq = run.n_tok * j->n_group;
-    gqa_scratch s = lay_out(x->scratch[i_thread], d);
+    gqa_scratch s = lay_out(x->scratch[i_thread], d, exec_attends_wide(x, nq, d));
     const tok_info *first = &x->tok[run.tok0];
     const tk_kv_table *seq = x->parts[first->part].seq;
-    for (int t = 0; t < run.n_tok; t++)
-        memcpy(s.q + (size_t)t * j->n_group * d,
-               exec_row(x, j->op->in, run.tok0 + t) + (size_t)kv_head * j->n_group * d,
-               (size_t)j->n_group * d * sizeof(float));
+    gather_queries(j, run, kv_head, &s);
     for (int q = 0; q < nq; q++) s.max[q] = -INFINITY;
     memset(s.sum, 0, (size_t)nq * sizeof *s.sum);
     memset(s.out, 0, (size_t)nq * d * sizeof *s.out);
     int kind = x->opts.kv_dtype, last_pos = first->pos + run.n_tok - 1;
+    tk_kv_mix_fn mix = s.wide ? x->k.kv_mix_wide[kind] : x->k.kv_mix[kind];
     size_t row_bytes = x->kv_row_bytes;
     size_t head_off = (size_t)kv_head * TK_KV_BLOCK_TOK * row_bytes;
     int first_row = j->op->window > 0 ? TK_MAX(0, first->pos - j->op->window + 1) : 0;
@@ -81,8 +109,7 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
         int row0 = b * TK_KV_BLOCK_TOK, n_row = TK_MIN(TK_KV_BLOCK_TOK, last_pos + 1 - row0);
         const char *kb = exec_k_block(x, j->op->layer, seq->block[b]) + head_off;
         const char *vb = exec_v_block(x, j->op->layer, seq->block[b]) + head_off;
-        x->k.kv_scores[kind](s.q, d, nq, kb, row_bytes, n_row, d, (float)c->attn_scale, s.scores,
-                             TK_KV_BLOCK_TOK);
+        score_block(x, &s, nq, d, kb, n_row);
         for (int q = 0; q < nq; q++) {
             // what the token of this query may see, and not what the run may: see tk_kernels.softmax
             int pos = first->pos + q / j->n_group;
@@ -91,7 +118,7 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
             x->k.softmax(s.scores + q * TK_KV_BLOCK_TOK, TK_MIN(hidden, n_seen), n_seen, n_row,
                          &s.max[q], &s.sum[q], s.out + (size_t)q * d, d);
         }
-        x->k.kv_mix[kind](s.scores, TK_KV_BLOCK_TOK, nq, vb, row_bytes, n_row, d, s.out, d);
+        mix(s.scores, TK_KV_BLOCK_TOK, nq, vb, row_bytes, n_row, d, s.out, d);
     }
     for (int q = 0; q < nq; q++) {
         float *out = exec_row(x, j->op->out, run.tok0 + q / j->n_group) +

@@ -6,47 +6,10 @@
 //  expanded   K = W_UK latent, V = W_UV latent for a tile of the cache, then ordinary attention of all
 //             tokens of the step: d_nope + d_v multiply-adds instead, worth it from ~32 tokens of one
 //             sequence on.
-#include "exec/exec_priv.h"
+#include "exec/attend_mla.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct mla_job {
-    const tk_exec *x;
-    const tk_op *op;
-    int tok0,
-        n_tok; // absorbed: a run of at most MLA_ABSORB_TOK tokens; expanded: one part's tokens
-} mla_job;
-
-// The two halves of kv_b for one head, whichever way they are stored.
-typedef struct kv_b {
-    tk_matrix m;
-    int64_t row0;
-    bool transposed; // key half stored [kv_lora][d_nope]
-} kv_b;
-
-static kv_b key_half(const mla_job *j, int head)
-{
-    const tk_mla *a = &j->x->p->cfg.mla;
-    const tk_matrix *w = &j->x->p->weights[j->op->w].m;
-    if (j->op->w2 < 0) return (kv_b){*w, (int64_t)head * (a->d_nope + a->d_v), false};
-    return (kv_b){*w, (int64_t)head * a->kv_lora, true};
-}
-
-static kv_b value_half(const mla_job *j, int head)
-{
-    const tk_mla *a = &j->x->p->cfg.mla;
-    if (j->op->w2 < 0)
-        return (kv_b){j->x->p->weights[j->op->w].m,
-                      (int64_t)head * (a->d_nope + a->d_v) + a->d_nope, false};
-    return (kv_b){j->x->p->weights[j->op->w2].m, (int64_t)head * a->d_v, false};
-}
-
-static void decode_rows(const tk_exec *x, const kv_b *b, int n_row, float *out, int64_t ld)
-{
-    for (int r = 0; r < n_row; r++)
-        x->k.decode[b->m.dtype](&b->m, b->row0 + r, 0, b->m.n_in, out + r * ld);
-}
 
 static int64_t round16(int64_t n)
 {
@@ -63,7 +26,7 @@ static void absorb_item(void *ctx, int head, int i_thread)
     int64_t ld_q = exec_stride(x, j->op->in), ld_out = (int64_t)n_head * width;
     const float *q = exec_row(x, j->op->in, j->tok0) + head * j->op->d_head;
     float *out = x->q_lat + (int64_t)head * width, *w = x->scratch[i_thread];
-    kv_b k = key_half(j, head);
+    mla_kv_b k = mla_key_half(j, head);
     for (int t = 0; t < j->n_tok; t++) {
         memset(out + t * ld_out, 0, (size_t)a->kv_lora * sizeof *out);
         memcpy(out + t * ld_out + a->kv_lora, q + t * ld_q + a->d_nope,
@@ -71,13 +34,13 @@ static void absorb_item(void *ctx, int head, int i_thread)
     }
     if (k.transposed) {
         int64_t ld = round16(a->d_nope);
-        decode_rows(x, &k, a->kv_lora, w, ld);
+        mla_decode_rows(x, &k, a->kv_lora, w, ld);
         x->k.mm(w, ld, a->kv_lora, q, ld_q, j->n_tok, a->d_nope, out, ld_out);
         return;
     }
     // rows of W_UK weighted by q_nope and summed: the same kernel that mixes values
     int64_t ld = round16(a->kv_lora);
-    decode_rows(x, &k, a->d_nope, w, ld);
+    mla_decode_rows(x, &k, a->d_nope, w, ld);
     x->k.kv_mix[TK_KV_F32](q, ld_q, j->n_tok, w, (size_t)ld * sizeof *w, a->d_nope, a->kv_lora, out,
                            ld_out);
 }
@@ -134,16 +97,26 @@ static void latent_split(const mla_job *j, int t, int head_block, int split, con
     }
     memset(out, 0, (size_t)n_head * d * sizeof *out);
     int kind = x->opts.kv_dtype;
+    uint16_t *wide = NULL;
+    if (exec_attends_wide(x, n_head, width)) {
+        wide = (uint16_t *)(void *)(scores + MLA_HEADS * TK_KV_BLOCK_TOK);
+        x->k.kv_store[TK_KV_BF16](q, n_head * width, wide);
+    }
+    tk_kv_mix_fn mix = wide ? x->k.kv_mix_wide[kind] : x->k.kv_mix[kind];
     int end = TK_MIN(tok->pos + 1, (split + 1) * cut->split_tok);
     for (int row0 = split * cut->split_tok; row0 < end; row0 += TK_KV_BLOCK_TOK) {
         int n_row = TK_MIN(TK_KV_BLOCK_TOK, end - row0);
         const char *rows = exec_k_block(x, j->op->layer, seq->block[row0 / TK_KV_BLOCK_TOK]);
-        x->k.kv_scores[kind](q, width, n_head, rows, x->kv_row_bytes, n_row, width,
-                             (float)c->attn_scale, scores, TK_KV_BLOCK_TOK);
+        if (wide)
+            x->k.kv_scores_wide[kind](wide, width, n_head, rows, x->kv_row_bytes, n_row, width,
+                                      (float)c->attn_scale, scores, TK_KV_BLOCK_TOK);
+        else
+            x->k.kv_scores[kind](q, width, n_head, rows, x->kv_row_bytes, n_row, width,
+                                 (float)c->attn_scale, scores, TK_KV_BLOCK_TOK);
         for (int h = 0; h < n_head; h++)
             x->k.softmax(scores + h * TK_KV_BLOCK_TOK, 0, n_row, n_row, &max[h], &sum[h],
                          out + (size_t)h * d, d);
-        x->k.kv_mix[kind](scores, TK_KV_BLOCK_TOK, n_head, rows, x->kv_row_bytes, n_row, d, out, d);
+        mix(scores, TK_KV_BLOCK_TOK, n_head, rows, x->kv_row_bytes, n_row, d, out, d);
     }
 }
 
@@ -188,7 +161,7 @@ static void unabsorb_item(void *ctx, int head, int i_thread)
     const mla_job *j = ctx;
     const tk_exec *x = j->x;
     const tk_config *c = &x->p->cfg;
-    kv_b v = value_half(j, head);
+    mla_kv_b v = mla_value_half(j, head);
     for (int t = 0; t < j->n_tok; t++) join_splits(j, t, head);
     exec_rows_times(x, &v.m, v.row0, c->mla.d_v, x->o_lat + (size_t)head * c->mla.kv_lora,
                     (int64_t)c->n_head * c->mla.kv_lora, NULL, j->n_tok,
@@ -290,9 +263,9 @@ static void expanded_item(void *ctx, int head, int i_thread)
     const tk_mla *a = &c->mla;
     tile_scratch s;
     lay_out(a, x->plan.n_step_tok, x->scratch[i_thread], &s);
-    kv_b k = key_half(j, head), v = value_half(j, head);
-    decode_rows(x, &k, k.transposed ? a->kv_lora : a->d_nope, s.wk, s.ld_wk);
-    decode_rows(x, &v, a->d_v, s.wv, s.ld_wv);
+    mla_kv_b k = mla_key_half(j, head), v = mla_value_half(j, head);
+    mla_decode_rows(x, &k, k.transposed ? a->kv_lora : a->d_nope, s.wk, s.ld_wk);
+    mla_decode_rows(x, &v, a->d_v, s.wv, s.ld_wv);
     const tok_info *tok = &x->tok[j->tok0];
     const tk_kv_table *seq = x->parts[tok->part].seq;
     const float *q = exec_row(x, j->op->in, j->tok0) + (size_t)head * c->d_head;
@@ -337,7 +310,9 @@ void exec_attend_mla(tk_exec *x, const tk_op *op)
             continue;
         }
         mla_job j = {.x = x, .op = op, .tok0 = tok, .n_tok = n};
-        tk_pool_run(x->pool, x->p->cfg.n_head, expanded_item, &j);
+        bool wide = exec_attends_wide(x, n, x->p->cfg.mla.kv_lora) &&
+                    exec_attends_wide(x, n, x->p->cfg.d_head);
+        tk_pool_run(x->pool, x->p->cfg.n_head, wide ? exec_mla_expanded_wide : expanded_item, &j);
     }
 }
 
@@ -347,6 +322,6 @@ size_t exec_attend_scratch(const tk_program *p, int n_step_tok)
     if (a->kv_lora == 0) return exec_attend_scratch_gqa(p->cfg.d_head);
     tile_scratch s;
     size_t tile = lay_out(a, n_step_tok, NULL, &s);
-    size_t latent = MLA_HEADS * TK_KV_BLOCK_TOK;
-    return TK_MAX(tile, latent);
+    size_t latent = MLA_HEADS * (TK_KV_BLOCK_TOK + (size_t)p->kv_k_width);
+    return TK_MAX(TK_MAX(tile, latent), exec_mla_wide_scratch(a, n_step_tok));
 }

@@ -9,8 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-// Activations, scratch and expert buffers together stay under this, whatever the model: the step shrinks.
+// Activations, scratch and expert buffers together stay under this, or an eighth of the weights: the step shrinks. In a small
+// one each expert would meet few tokens, and all of them be read for those.
 static const uint64_t work_limit_bytes = 48u << 20;
+enum { WORK_PART = 8 };
 enum { MAX_STEP_TOK = 256, MAX_STEP_WIDE = 512, LINE = 64 };
 
 tk_exec_opts tk_exec_opts_default(void)
@@ -37,10 +39,8 @@ static void *place(layout *l, size_t n_item, size_t item_bytes)
 static void place_wide(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, size_t n_in)
 {
     a->ld_h = ((int64_t)n_in + 31) / 32 * 32 + 32;
-    if (x->k.wide_from == 0) return;
-    if (x->k.wide == TK_WIDE_BF16)
-        a->h = place(l, n_row * (size_t)a->ld_h, sizeof *a->h);
-    else {
+    if (x->takes[TK_WIDE_BF16]) a->h = place(l, n_row * (size_t)a->ld_h, sizeof *a->h);
+    if (x->takes[TK_WIDE_INT8]) {
         int64_t n_group = ((int64_t)n_in + TK_GROUP - 1) / TK_GROUP;
         a->b = place(l, n_row * (size_t)tk_row8(n_group), sizeof *a->b);
         a->more = place(l, n_row * (size_t)tk_row8_more(n_group), sizeof *a->more);
@@ -130,6 +130,20 @@ static kv_size kv_size_of(const tk_program *p, tk_kv_dtype type)
     return (kv_size){.row = row, .k = row * heads, .v = mla ? 0 : row * heads};
 }
 
+// Shapes of the packed weights, and what wide kernels will want of activations. Returns the stored bytes that packed ones
+// replace.
+static uint64_t choose_forms(tk_exec *x)
+{
+    uint64_t stored = 0;
+    x->packed = tk_alloc((size_t)x->p->n_weight * sizeof *x->packed);
+    if (!x->opts.repack) return 0;
+    x->packed_bytes = exec_packed_shapes(x->p, x->packed, &stored);
+    x->wide = !x->opts.exact;
+    for (int i = 0; x->wide && i < x->p->n_weight; i++)
+        for (int j = 0; j < TK_WAYS; j++) x->takes[x->k.wide[x->packed[i].kind][j].takes] = true;
+    return stored;
+}
+
 void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_plan *out)
 {
     tk_program_size size;
@@ -138,22 +152,16 @@ void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_pl
     int n_thread =
         opts->n_thread > 0 ? TK_MIN(opts->n_thread, TK_LIMIT_THREADS) : tk_pool_cpu_count();
     tk_kernels_fill(&x.k, opts->isa);
-    if (opts->exact) x.k.wide_from = 0;
-    int most = opts->repack && x.k.wide_from ? MAX_STEP_WIDE : MAX_STEP_TOK;
+    uint64_t stored = choose_forms(&x);
+    int most = x.takes[TK_WIDE_INT8] || x.takes[TK_WIDE_BF16] ? MAX_STEP_WIDE : MAX_STEP_TOK;
     int n_tok = opts->n_step_tok > 0 ? TK_MIN(opts->n_step_tok, most) : most;
-    while (n_tok > 1 && lay_out(&x, NULL, n_tok, n_thread) > work_limit_bytes)
-        n_tok = n_tok * 3 / 4;
+    uint64_t limit = TK_MAX(work_limit_bytes, size.bytes_total / WORK_PART);
+    while (n_tok > 1 && lay_out(&x, NULL, n_tok, n_thread) > limit) n_tok = n_tok * 3 / 4;
     int64_t n_block = ((int64_t)opts->n_kv_tok + TK_KV_BLOCK_TOK - 1) / TK_KV_BLOCK_TOK;
     kv_size kv = kv_size_of(p, opts->kv_dtype);
-    uint64_t packed = 0, stored = 0;
-    if (opts->repack) {
-        tk_packed *shape = tk_alloc((size_t)p->n_weight * sizeof *shape);
-        packed = exec_packed_shapes(p, shape, &stored);
-        tk_free(shape);
-    }
     *out = (tk_exec_plan){
         .weight_bytes = size.bytes_total - stored,
-        .packed_bytes = packed,
+        .packed_bytes = x.packed_bytes,
         .kv_bytes = (uint64_t)n_block * TK_KV_BLOCK_TOK * (kv.k + kv.v) * (uint64_t)p->cfg.n_layer,
         .kv_token_bytes = (kv.k + kv.v) * (uint64_t)p->cfg.n_layer,
         .work_bytes = lay_out(&x, NULL, n_tok, n_thread),
@@ -162,6 +170,7 @@ void tk_exec_plan_make(const tk_program *p, const tk_exec_opts *opts, tk_exec_pl
         .n_thread = n_thread,
     };
     out->total_bytes = out->weight_bytes + out->packed_bytes + out->kv_bytes + out->work_bytes;
+    tk_free(x.packed);
 }
 
 // Norms and biases are small and read for every token: as float32, once.
@@ -232,12 +241,11 @@ tk_status tk_exec_new(const tk_program *p, const tk_exec_opts *opts, tk_exec **o
     if (x->opts.mla_expand_from == 0) x->opts.mla_expand_from = 32;
     tk_exec_plan_make(p, opts, &x->plan);
     tk_kernels_fill(&x->k, opts->isa);
-    if (opts->exact) x->k.wide_from = 0;
+    choose_forms(x);
     TK_TRY(decode_vectors(x, err));
     rope_table(x);
     TK_TRY(map_all(x, err));
     TK_TRY(tk_pool_new(x->plan.n_thread, &x->pool, err));
-    x->packed = tk_alloc((size_t)p->n_weight * sizeof *x->packed);
     x->act_of = TK_VIEW_NONE;
     if (opts->repack) TK_TRY(exec_pack(x, err));
     *out = x;

@@ -6,7 +6,7 @@
 // Invariants
 //  1. Logits do not depend on the number of threads (tests/unit/test_exec_*.c).
 //  2. A token's logits do not depend on the other sequences of its step, with `exact` or where the kernels
-//     have no wide forms (tk_kernels.gemm_wide).
+//     have no wide forms (tk_kernels.wide).
 //  3. A step that fails has not changed any sequence.
 #ifndef TK_EXEC_EXEC_H
 #define TK_EXEC_EXEC_H

@@ -35,13 +35,16 @@ typedef struct exec_rows {
     int64_t n_group;
     tk_group8 *b; // what wide kernels take (tk_wide): 8-bit integers,
     int32_t *more;
-    uint16_t *h; // or BF16 rows ld_h apart
+    uint16_t *h; // and BF16 rows ld_h apart
     int64_t ld_h;
 } exec_rows;
 
 struct tk_exec {
     const tk_program *p;
     tk_kernels k;
+    // Wide kernels may be used: weights are packed, and nobody asked for the same bits in any batch.
+    bool wide;
+    bool takes[TK_WIDE_BF16 + 1]; // what those of this model's forms want of activations
     tk_pool *pool;
     tk_exec_plan plan;
     tk_exec_opts opts;
@@ -78,7 +81,7 @@ struct tk_exec {
     exec_rows act;  // of the view act_of, tokens act_tok .. act_tok + act_n
     tk_view act_of; // buf -1: of none
     int act_tok, act_n;
-    bool act_wide;     // it was made for wide kernels
+    tk_wide act_wide;  // the wide kernels that it was made for
     exec_rows moe_act; // of moe_mid, sorted order
     exec_rows moe_in;  // for wide kernels only: the experts' inputs, sorted order
     // MLA, absorbed
@@ -136,14 +139,19 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
                        float *out, int64_t ld_out);
 // A view of all tokens of the step, as weights of the form want it for few tokens.
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
-// Whether n tokens meet a packed weight by its form's wide kernel.
-bool exec_is_wide(const tk_exec *x, int32_t i_weight, int n);
+// How n tokens meet a packed weight: NULL by `gemm`, else by this wide kernel.
+const tk_way *exec_way(const tk_exec *x, int32_t i_weight, int n);
+// What that takes.
+static inline tk_wide exec_takes(const tk_way *way)
+{
+    return way ? way->takes : TK_WIDE_NONE;
+}
 // Columns [col, col + n) of a row to what kernels take, wide ones or not; col a multiple of 32, and 0 with all
 // columns where wide kernels take integers.
 void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                int64_t n, bool wide);
+                int64_t n, tk_wide wide);
 // Rows from `row` on, as exec_round made them.
-tk_act exec_act_of(const exec_rows *r, int64_t row, bool wide);
+tk_act exec_act_of(const exec_rows *r, int64_t row, tk_wide wide);
 tk_act exec_act_from(const tk_act *a, int64_t tok); // from that row on
 void exec_act_forget(tk_exec *x, int16_t buf);      // its content changed
 
@@ -159,6 +167,13 @@ void exec_attend_gqa(tk_exec *x, const tk_op *op);
 void exec_attend_mla(tk_exec *x, const tk_op *op);
 void exec_route(tk_exec *x, const tk_op *op);
 void exec_experts(tk_exec *x, const tk_op *op);
+
+// Whether n_query queries of width d meet the cache by BF16 products.
+static inline bool exec_attends_wide(const tk_exec *x, int n_query, int d)
+{
+    return x->wide && n_query >= x->k.attend_from && d <= TK_KV_WIDE_MOST && d % 2 == 0 &&
+           x->k.kv_scores_wide[x->opts.kv_dtype] != NULL;
+}
 
 // Floats of scratch per thread that the attention operations need.
 size_t exec_attend_scratch_gqa(int d_head);

@@ -151,14 +151,18 @@ static int list_items(tk_exec *x, int n_out)
     return n;
 }
 
-// The input of one place of the sorted order, for wide forms.
-static void gather_place(void *ctx, int place, int i_thread)
+// An expert's inputs, where it meets them by a wide kernel.
+static void gather_expert(void *ctx, int expert, int i_thread)
 {
     (void)i_thread;
     const expert_job *j = ctx;
     tk_exec *x = j->x;
-    int32_t tok = j->token[place];
-    exec_round(x, &x->moe_in, exec_row(x, j->op->in, tok), place, 0, x->p->cfg.d_model, true);
+    int first = x->expert_first[expert], n = x->expert_first[expert + 1] - first;
+    tk_wide takes = exec_takes(exec_way(x, j->op->w + expert, n));
+    if (takes == TK_WIDE_NONE) return;
+    for (int i = first; i < first + n; i++)
+        exec_round(x, &x->moe_in, exec_row(x, j->op->in, j->token[i]), i, 0, x->p->cfg.d_model,
+                   takes);
 }
 
 // One item of packed gate and up, and its rows of the result as 16-bit integers where the down projection takes them.
@@ -170,11 +174,12 @@ static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, i
     float *gate = x->moe_mid + (size_t)first * d + it.row0,
           *up = x->moe_up + (size_t)first * d + it.row0;
     int64_t panel0 = it.row0 / TK_PANEL_ROWS;
-    bool down_wide = exec_is_wide(x, j->op->w3 + it.expert, n);
-    if (exec_is_wide(x, j->op->w + it.expert, n)) {
-        tk_act in = exec_act_of(&x->moe_in, first, true);
-        x->k.gemm_wide[g->kind](g, panel0, n_panel, &in, NULL, n, gate, d);
-        x->k.gemm_wide[u->kind](u, panel0, n_panel, &in, NULL, n, up, d);
+    const tk_way *way = exec_way(x, j->op->w + it.expert, n);
+    bool down_wide = exec_way(x, j->op->w3 + it.expert, n) != NULL;
+    if (way) {
+        tk_act in = exec_act_of(&x->moe_in, first, way->takes);
+        way->gemm(g, panel0, n_panel, &in, NULL, n, gate, d);
+        way->gemm(u, panel0, n_panel, &in, NULL, n, up, d);
     } else {
         x->k.gemm[g->kind](g, panel0, n_panel, &j->in, j->token + first, n, gate, d);
         x->k.gemm[u->kind](u, panel0, n_panel, &j->in, j->token + first, n, up, d);
@@ -183,7 +188,7 @@ static void gate_up_packed(const expert_job *j, moe_item it, int first, int n, i
         float *mid = gate + (size_t)t * d;
         x->k.swiglu(mid, up + (size_t)t * d, n_row, mid);
         if (!down_wide && j->down != TK_PACK_NONE && tk_pack_is_int(j->down))
-            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row, false);
+            exec_round(x, &x->moe_act, mid, first + t, it.row0, n_row, TK_WIDE_NONE);
     }
 }
 
@@ -195,9 +200,10 @@ static void round_expert(void *ctx, int expert, int i_thread)
     tk_exec *x = j->x;
     int d = x->p->cfg.moe.d_expert;
     int first = x->expert_first[expert], n = x->expert_first[expert + 1] - first;
-    if (!exec_is_wide(x, j->op->w3 + expert, n)) return;
+    tk_wide takes = exec_takes(exec_way(x, j->op->w3 + expert, n));
+    if (takes == TK_WIDE_NONE) return;
     for (int i = first; i < first + n; i++)
-        exec_round(x, &x->moe_act, x->moe_mid + (size_t)i * d, i, 0, d, true);
+        exec_round(x, &x->moe_act, x->moe_mid + (size_t)i * d, i, 0, d, takes);
 }
 
 static void gate_up_item(void *ctx, int i_item, int i_thread)
@@ -231,11 +237,11 @@ static void down_packed(const expert_job *j, moe_item it, int first, int n)
     int d = x->p->cfg.moe.d_expert, d_model = x->p->cfg.d_model;
     int n_panel = (it.n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS;
     float *out = x->moe_out + (size_t)first * d_model + it.row0;
-    bool wide = exec_is_wide(x, j->op->w3 + it.expert, n);
-    tk_act in = exec_act_of(&x->moe_act, first, wide);
+    const tk_way *way = exec_way(x, j->op->w3 + it.expert, n);
+    tk_act in = exec_act_of(&x->moe_act, first, exec_takes(way));
     in.f = x->moe_mid + (size_t)first * d;
     in.ld = d;
-    tk_gemm_fn gemm = wide ? x->k.gemm_wide[w->kind] : x->k.gemm[w->kind];
+    tk_gemm_fn gemm = way ? way->gemm : x->k.gemm[w->kind];
     gemm(w, it.row0 / TK_PANEL_ROWS, n_panel, &in, NULL, n, out, d_model);
 }
 
@@ -280,11 +286,11 @@ void exec_experts(tk_exec *x, const tk_op *op)
     if (gate->kind != TK_PACK_NONE) j.in = exec_act(x, op->in, gate->kind);
     j.down = down->kind;
     x->moe_in.n_group = (x->p->cfg.d_model + TK_GROUP - 1) / TK_GROUP;
-    if (gate->kind != TK_PACK_NONE && exec_is_wide(x, op->w, x->n_tok))
-        tk_pool_run(x->pool, x->n_tok * m->n_used, gather_place, &j);
+    if (gate->kind != TK_PACK_NONE && exec_way(x, op->w, x->n_tok))
+        tk_pool_run(x->pool, m->n_expert, gather_expert, &j);
     x->moe_act.n_group = (m->d_expert + TK_GROUP - 1) / TK_GROUP;
     tk_pool_run(x->pool, list_items(x, m->d_expert), gate_up_item, &j);
-    if (down->kind != TK_PACK_NONE && exec_is_wide(x, op->w3, x->n_tok))
+    if (down->kind != TK_PACK_NONE && exec_way(x, op->w3, x->n_tok))
         tk_pool_run(x->pool, m->n_expert, round_expert, &j);
     tk_pool_run(x->pool, list_items(x, x->p->cfg.d_model), down_item, &j);
     tk_pool_run(x->pool, x->n_tok, combine_token, &j);

@@ -85,14 +85,23 @@ void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2])
     const tk_config *c = &x->p->cfg;
     XXH3_state_t *h = XXH3_createState();
     XXH3_128bits_reset(h);
-    const int64_t ints[] = {FORMAT,           TK_KV_BLOCK_TOK,
-                            x->opts.kv_dtype, x->k.isa,
-                            c->n_layer,       x->opts.mla_expand_from,
-                            c->n_head,        c->n_kv_head,
-                            c->d_head,        c->window,
-                            c->window_from,   (int64_t)x->kv_k_block_bytes,
-                            c->moe.n_used,    (int64_t)x->kv_v_block_bytes,
-                            x->opts.repack,   x->k.wide_from};
+    const int64_t ints[] = {FORMAT,
+                            TK_KV_BLOCK_TOK,
+                            x->opts.kv_dtype,
+                            x->k.isa,
+                            c->n_layer,
+                            x->opts.mla_expand_from,
+                            c->n_head,
+                            c->n_kv_head,
+                            c->d_head,
+                            c->window,
+                            c->window_from,
+                            (int64_t)x->kv_k_block_bytes,
+                            c->moe.n_used,
+                            (int64_t)x->kv_v_block_bytes,
+                            x->opts.repack,
+                            x->wide,
+                            exec_attends_wide(x, x->k.attend_from, 0)};
     for (size_t i = 0; i < TK_COUNT(ints); i++) add_int(h, ints[i]);
     add_double(h, (double)c->rms_eps);
     add_double(h, c->attn_scale);
@@ -110,5 +119,5 @@ void tk_exec_kv_identity(const tk_exec *x, uint64_t id[2])
 void tk_exec_fix_form(tk_exec *x)
 {
     x->opts.mla_expand_from = -1;
-    x->k.wide_from = 0;
+    x->wide = false;
 }

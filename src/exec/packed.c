@@ -82,8 +82,7 @@ static void say_progress(uint64_t done, uint64_t total, uint64_t start_ns, uint6
 tk_status exec_pack(tk_exec *x, tk_err *err)
 {
     const tk_program *p = x->p;
-    uint64_t stored, done = 0, start = tk_clock_ns(), said = start;
-    x->packed_bytes = exec_packed_shapes(p, x->packed, &stored);
+    uint64_t done = 0, start = tk_clock_ns(), said = start;
     tk_status st = tk_mem_map(x->packed_bytes, "packed weights", (void **)&x->packed_data, err);
     if (st != TK_OK) return st;
     for (int i = 0; i < p->n_weight; i++) {
@@ -128,41 +127,41 @@ static void round_bf16(const tk_exec *x, const float *in, int64_t n, uint16_t *h
 }
 
 void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                int64_t n, bool wide)
+                int64_t n, tk_wide wide)
 {
     int64_t group = row * to->n_group + col / TK_GROUP;
-    if (!wide)
+    if (wide == TK_WIDE_NONE)
         x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
-    else if (x->k.wide == TK_WIDE_INT8)
+    else if (wide == TK_WIDE_INT8)
         x->k.quantise8(in, n, to->b + row * tk_row8(to->n_group),
                        to->more + row * tk_row8_more(to->n_group));
     else
         round_bf16(x, in, n, to->h + row * to->ld_h + col);
 }
 
-tk_act exec_act_of(const exec_rows *r, int64_t row, bool wide)
+tk_act exec_act_of(const exec_rows *r, int64_t row, tk_wide wide)
 {
     tk_act all = {.q = wide ? NULL : r->q,
-                  .b = wide ? r->b : NULL,
-                  .more = wide ? r->more : NULL,
+                  .b = r->b,
+                  .more = r->more,
                   .scale = r->scale,
                   .sum = r->sum,
                   .n_group = r->n_group,
-                  .h = wide ? r->h : NULL,
+                  .h = r->h,
                   .ld_h = r->ld_h};
     return exec_act_from(&all, row);
 }
 
-bool exec_is_wide(const tk_exec *x, int32_t i_weight, int n)
+const tk_way *exec_way(const tk_exec *x, int32_t i_weight, int n)
 {
     const tk_weight *w = &x->p->weights[i_weight];
-    bool enough = x->k.wide == TK_WIDE_INT8 ? !w->is_fine : w->role != TK_ROLE_ROUTER;
-    return x->k.wide_from > 0 && n >= x->k.wide_from && enough &&
-           x->k.gemm_wide[x->packed[i_weight].kind] != NULL;
+    const tk_way *way = x->wide ? tk_way_for(&x->k, x->packed[i_weight].kind, n) : NULL;
+    bool fine = exec_takes(way) == TK_WIDE_INT8 ? w->is_fine : w->role == TK_ROLE_ROUTER;
+    return fine ? NULL : way;
 }
 
 // Rows tok..tok + n of a view as rows 0..n of an activation. They are rounded only as the weights want it.
-static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind, bool wide)
+static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind, tk_wide wide)
 {
     const float *f = exec_row(x, in, tok);
     int64_t ld = exec_stride(x, in);
@@ -192,7 +191,7 @@ typedef struct gemm_job {
     float *out;
     int64_t ld_out;
     int n_tok, panels_per_item;
-    bool wide;
+    const tk_way *way;
 } gemm_job;
 
 tk_act exec_act_from(const tk_act *a, int64_t tok)
@@ -215,10 +214,9 @@ static void gemm_item(void *ctx, int i_item, int i_thread)
     int64_t panel0 = (int64_t)i_item * j->panels_per_item, row0 = panel0 * TK_PANEL_ROWS;
     int n_panel = (int)TK_MIN((int64_t)j->panels_per_item, tk_packed_panels(j->w) - panel0);
     int n_row = (int)TK_MIN((int64_t)n_panel * TK_PANEL_ROWS, j->w->n_out - row0);
-    const tk_kernels *k = &j->x->k;
-    tk_gemm_fn gemm = j->wide ? k->gemm_wide[j->w->kind] : k->gemm[j->w->kind];
+    tk_gemm_fn gemm = j->way ? j->way->gemm : j->x->k.gemm[j->w->kind];
     int block = TOK_BLOCK;
-    if (j->wide) block = k->wide == TK_WIDE_INT8 ? 2 * TOK_BLOCK : j->n_tok; // AMX has its own
+    if (j->way) block = j->way->takes == TK_WIDE_INT8 ? 2 * TOK_BLOCK : j->n_tok; // BF16: its own
     for (int t = 0; t < j->n_tok; t += block) {
         tk_act a = exec_act_from(&j->in, t);
         gemm(j->w, panel0, n_panel, &a, NULL, TK_MIN(block, j->n_tok - t),
@@ -232,15 +230,15 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
                        float *out, int64_t ld_out)
 {
     const tk_packed *w = &x->packed[i_weight];
-    bool wide = exec_is_wide(x, i_weight, n);
+    const tk_way *way = exec_way(x, i_weight, n);
     gemm_job j = {.x = x,
                   .w = w,
                   .bias = bias,
-                  .in = act_of(x, in, tok, n, w->kind, wide),
+                  .in = act_of(x, in, tok, n, w->kind, exec_takes(way)),
                   .out = out,
                   .ld_out = ld_out,
                   .n_tok = n,
-                  .wide = wide};
+                  .way = way};
     int64_t n_panel = tk_packed_panels(w);
     int64_t each = n_panel / (ITEMS_A_THREAD * tk_pool_threads(x->pool));
     j.panels_per_item = (int)TK_MAX(4, TK_MIN(each / 4 * 4, 16));
@@ -250,7 +248,7 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
 
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind)
 {
-    return act_of(x, in, 0, x->n_tok, kind, false);
+    return act_of(x, in, 0, x->n_tok, kind, TK_WIDE_NONE);
 }
 
 void exec_act_forget(tk_exec *x, int16_t buf)

@@ -37,9 +37,28 @@ void tk_kernels_fill(tk_kernels *k, tk_isa highest)
     if (highest < TK_ISA_AVX512 || !cpu->avx512) return;
     tk_kernels_fill_avx512(k);
     k->isa = TK_ISA_AVX512;
+    if (cpu->avx512_bf16) {
+        tk_kernels_fill_gemm_bf16(k);
+        tk_kernels_fill_attend_bf16(k);
+    }
     if (highest < TK_ISA_AMX || !cpu->amx_bf16) return;
     tk_kernels_fill_amx(k);
     k->isa = TK_ISA_AMX;
+}
+
+const tk_way *tk_way_for(const tk_kernels *k, tk_pack form, int n_tok)
+{
+    const tk_way *best = NULL;
+    for (int i = 0; i < TK_WAYS && k->wide[form][i].gemm; i++)
+        if (n_tok >= k->wide[form][i].from) best = &k->wide[form][i];
+    return best;
+}
+
+void tk_way_add(tk_kernels *k, tk_pack form, tk_way way)
+{
+    int i = 0;
+    while (i < TK_WAYS - 1 && k->wide[form][i].gemm) i++;
+    k->wide[form][i] = way;
 }
 
 const char *tk_kv_dtype_name(tk_kv_dtype t)

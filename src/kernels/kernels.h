@@ -48,6 +48,12 @@
     void name(const float *q, int64_t ldq, int n_head, const void *kv, size_t row_bytes,           \
               int n_row, int d, float scale, float *scores, int64_t lds)
 
+// The same of queries as BF16, ldq words apart, for many queries at once; d even, at most TK_KV_WIDE_MOST.
+#define TK_FN_KV_SCORES_WIDE(name)                                                                 \
+    void name(const uint16_t *q, int64_t ldq, int n_head, const void *kv, size_t row_bytes,        \
+              int n_row, int d, float scale, float *scores, int64_t lds)
+enum { TK_KV_WIDE_MOST = 1024 };
+
 // out[h * ldo + j] += sum_i p[h * ldp + i] * kv(i)[j]
 #define TK_FN_KV_MIX(name)                                                                         \
     void name(const float *p, int64_t ldp, int n_head, const void *kv, size_t row_bytes,           \
@@ -64,7 +70,7 @@
     void name(float *scores, int first, int n_seen, int n_row, float *max, float *sum, float *out, \
               int d)
 
-// Thirty-two activations as 8-bit integers, for gemm_wide: every eight columns in the order 0 4 1 5 2 6 3 7, as bytes of
+// Thirty-two activations as 8-bit integers, for wide kernels: every eight columns in the order 0 4 1 5 2 6 3 7, as bytes of
 // units are, and what all products with them need.
 typedef struct tk_group8 {
     int8_t q[32];
@@ -96,7 +102,7 @@ static inline int64_t tk_row8_more(int64_t n_group)
 
 // Activations on their way into packed weights. Integer forms meet them as 16-bit integers, one scale a
 // group of 32 and its sums by halves: rounding to a 32,767th of the group's largest value is 200 times finer than the weights'
-// own. The others take the floats. gemm_wide takes 8-bit integers or BF16, see tk_wide.
+// own. The others take the floats. Wide kernels take 8-bit integers or BF16, see tk_wide.
 typedef struct tk_act {
     const float *f;      // row t begins at f + t * ld
     int64_t ld;          // at least n_in
@@ -133,6 +139,7 @@ typedef TK_FN_SWIGLU((*tk_swiglu_fn));
 typedef TK_FN_AXPY((*tk_axpy_fn));
 typedef TK_FN_EXP_SUM((*tk_exp_sum_fn));
 typedef TK_FN_KV_SCORES((*tk_kv_scores_fn));
+typedef TK_FN_KV_SCORES_WIDE((*tk_kv_scores_wide_fn));
 typedef TK_FN_KV_MIX((*tk_kv_mix_fn));
 typedef TK_FN_KV_STORE((*tk_kv_store_fn));
 typedef TK_FN_SOFTMAX((*tk_softmax_fn));
@@ -146,8 +153,17 @@ enum { TK_KV_GROUP = 128 };
 
 typedef enum tk_isa { TK_ISA_REF, TK_ISA_AVX2, TK_ISA_AVX512, TK_ISA_AMX, TK_ISA_COUNT } tk_isa;
 
-// What gemm_wide takes: b and more, or h.
-typedef enum tk_wide { TK_WIDE_INT8, TK_WIDE_BF16 } tk_wide;
+// What a wide kernel takes of tk_act: b and more, or h.
+typedef enum tk_wide { TK_WIDE_NONE, TK_WIDE_INT8, TK_WIDE_BF16 } tk_wide;
+
+// A wide kernel: activations of fewer bits, at which a level multiplies faster; with BF16 the weights are rounded to it
+// too. Other bits than `gemm`. No index.
+typedef struct tk_way {
+    tk_gemm_fn gemm;
+    tk_wide takes;
+    int from; // so many tokens
+} tk_way;
+enum { TK_WAYS = 2 };
 
 typedef struct tk_kernels {
     tk_isa isa; // highest level whose slots were filled in
@@ -165,12 +181,12 @@ typedef struct tk_kernels {
     tk_softmax_fn softmax;
     tk_quantise_fn quantise;
     tk_quantise8_fn quantise8;
-    tk_gemm_fn gemm[TK_PACK_COUNT]; // [TK_PACK_NONE] is NULL
-    // For wide_from tokens and more (0: never): activations of fewer bits, as `wide` says, at which a level multiplies
-    // faster; with BF16 the weights are rounded to it too. Other bits than `gemm`. No index. NULL where `gemm` serves all.
-    tk_gemm_fn gemm_wide[TK_PACK_COUNT];
-    tk_wide wide;
-    int wide_from;
+    tk_gemm_fn gemm[TK_PACK_COUNT];      // [TK_PACK_NONE] is NULL
+    tk_way wide[TK_PACK_COUNT][TK_WAYS]; // in order of `from`, behind the last one gemm is NULL
+    // For attend_from queries and more: products of BF16. NULL where a level or a type of cache has none.
+    int attend_from;
+    tk_kv_scores_wide_fn kv_scores_wide[TK_KV_DTYPE_COUNT];
+    tk_kv_mix_fn kv_mix_wide[TK_KV_DTYPE_COUNT];
 } tk_kernels;
 
 // Whether a form meets 16-bit activations (else floats).
@@ -178,6 +194,10 @@ static inline bool tk_pack_is_int(tk_pack kind)
 {
     return kind != TK_PACK_BF16 && kind != TK_PACK_FP8;
 }
+
+// The wide kernel that serves n_tok tokens best, or NULL.
+const tk_way *tk_way_for(const tk_kernels *k, tk_pack form, int n_tok);
+void tk_way_add(tk_kernels *k, tk_pack form, tk_way way);
 
 // The table for instruction sets up to `highest`, of those the machine has and TOKAMAK_CPU allows. Never
 // fails: ref is always there. TOKAMAK_CPU=ref|avx2|avx512|amx.
@@ -192,6 +212,8 @@ size_t tk_kv_row_bytes(tk_kv_dtype t, int n); // of a cache row of n values
 void tk_kernels_fill_ref(tk_kernels *k);
 void tk_kernels_fill_avx2(tk_kernels *k);
 void tk_kernels_fill_avx512(tk_kernels *k);
+void tk_kernels_fill_gemm_bf16(tk_kernels *k); // beside AVX-512, where the processor has vdpbf16ps
+void tk_kernels_fill_attend_bf16(tk_kernels *k);
 void tk_kernels_fill_amx(tk_kernels *k);
 
 #endif

@@ -73,6 +73,77 @@ EMU_SHIFT(srli_epi32, 16, u, a.u[l] >> count)
 EMU_SHIFT(slli_epi16, 32, uw, (uint16_t)(a.uw[l] << count))
 EMU_SHIFT(srli_epi16, 32, uw, (uint16_t)(a.uw[l] >> count))
 
+// Neighbours of each quarter of a register, from its lower or its upper half.
+EMU_SI2(unpacklo_epi16, 32, uw, (l & 1 ? b : a).uw[l / 8 * 8 + l % 8 / 2])
+EMU_SI2(unpackhi_epi16, 32, uw, (l & 1 ? b : a).uw[l / 8 * 8 + 4 + l % 8 / 2])
+EMU_SI2(unpacklo_epi32, 16, u, (l & 1 ? b : a).u[l / 4 * 4 + l % 4 / 2])
+EMU_SI2(unpackhi_epi32, 16, u, (l & 1 ? b : a).u[l / 4 * 4 + 2 + l % 4 / 2])
+EMU_SI2(unpacklo_epi64, 8, q, (l & 1 ? b : a).q[l / 2 * 2])
+EMU_SI2(unpackhi_epi64, 8, q, (l & 1 ? b : a).q[l / 2 * 2 + 1])
+
+EMU __m512i emu_shuffle_i32x4(__m512i x, __m512i y, unsigned how)
+{
+    emu512 a = {.si = x}, b = {.si = y}, r;
+    EMU_LANES(4, memcpy(&r.u[4 * l], &(l < 2 ? a : b).u[(how >> 2 * l & 3) * 4], 16));
+    return r.si;
+}
+
+EMU __m512i emu_permutex2var_epi8(__m512i x, __m512i index, __m512i y)
+{
+    emu512 a = {.si = x}, n = {.si = index}, b = {.si = y}, r;
+    EMU_LANES(64, r.ub[l] = (n.ub[l] & 64 ? b : a).ub[n.ub[l] & 63]);
+    return r.si;
+}
+
+// BF16 with subnormals as zero.
+static inline float emu_from_bf16(uint16_t h)
+{
+    uint32_t u = (h & 0x7F80) == 0 ? 0 : (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+EMU __m512 emu_dpbf16_ps(__m512 acc, __m512i x, __m512i y)
+{
+    emu512 s = {.ps = acc}, a = {.si = x}, b = {.si = y};
+    for (int i = 1; i >= 0; i--)
+        EMU_LANES(16, s.f[l] += emu_from_bf16(a.uw[2 * l + i]) * emu_from_bf16(b.uw[2 * l + i]));
+    return s.ps;
+}
+
+// To nearest even; subnormals to zero.
+static inline uint16_t emu_to_bf16(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if (isnan(f)) return (uint16_t)(u >> 16 | 0x40);
+    if ((u & 0x7F800000) == 0) return (uint16_t)(u >> 16 & 0x8000);
+    return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
+}
+
+EMU __m512i emu_cvtne2ps_pbh(__m512 x, __m512 y)
+{
+    emu512 a = {.ps = x}, b = {.ps = y}, r;
+    EMU_LANES(32, r.uw[l] = emu_to_bf16(l < 16 ? b.f[l] : a.f[l - 16]));
+    return r.si;
+}
+
+EMU __m512i emu_maskz_loadu_epi16(__mmask32 m, const void *p)
+{
+    emu512 r;
+    EMU_LANES(32, r.uw[l] = 0);
+    EMU_LANES(32, if (m >> l & 1) memcpy(&r.uw[l], (const char *)p + 2 * l, 2));
+    return r.si;
+}
+
+EMU __m256i emu_maskz_loadu_epi8(__mmask32 m, const void *p)
+{
+    uint8_t r[32];
+    EMU_LANES(32, r[l] = m >> l & 1 ? ((const uint8_t *)p)[l] : 0);
+    return _mm256_loadu_si256((const __m256i *)(const void *)r);
+}
+
 static inline int16_t emu_saturate(int v)
 {
     return (int16_t)(v > 32767 ? 32767 : v < -32768 ? -32768 : v);
@@ -322,6 +393,19 @@ EMU __m256i emu_half_si(__m512i x, int h)
 #define _mm512_dpbusd_epi32 emu_dpbusd_epi32
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps emu_roundscale_ps
+#undef _mm512_shuffle_i32x4
+#define _mm512_unpacklo_epi16 emu_unpacklo_epi16
+#define _mm512_unpackhi_epi16 emu_unpackhi_epi16
+#define _mm512_unpacklo_epi32 emu_unpacklo_epi32
+#define _mm512_unpackhi_epi32 emu_unpackhi_epi32
+#define _mm512_unpacklo_epi64 emu_unpacklo_epi64
+#define _mm512_unpackhi_epi64 emu_unpackhi_epi64
+#define _mm512_shuffle_i32x4 emu_shuffle_i32x4
+#define _mm512_permutex2var_epi8 emu_permutex2var_epi8
+#define _mm512_dpbf16_ps(acc, x, y) emu_dpbf16_ps(acc, (__m512i)(x), (__m512i)(y))
+#define _mm512_cvtne2ps_pbh emu_cvtne2ps_pbh
+#define _mm512_maskz_loadu_epi16 emu_maskz_loadu_epi16
+#define _mm256_maskz_loadu_epi8 emu_maskz_loadu_epi8
 #define _mm512_cvtps_epi32 emu_cvtps_epi32
 #define _mm512_cvtepi32_ps emu_cvtepi32_ps
 #define _mm512_cvtph_ps emu_cvtph_ps

@@ -4,7 +4,11 @@
 
 const tk_cpu *tk_cpu_get(void)
 {
-    static const tk_cpu cpu = {
-        .model = "emulated", .avx2 = true, .avx512 = true, .amx_bf16 = true, .amx_int8 = true};
+    static const tk_cpu cpu = {.model = "emulated",
+                               .avx2 = true,
+                               .avx512 = true,
+                               .avx512_bf16 = true,
+                               .amx_bf16 = true,
+                               .amx_int8 = true};
     return &cpu;
 }

@@ -22,12 +22,29 @@ tk_rng rng = {.state = 20261124};
 static int n_passed, n_failed;
 static const char *filter;
 
+// What guarded has mapped for the present row: a process may have 65,530 mappings.
+static struct mapping {
+    char *p;
+    size_t bytes;
+} * mappings;
+static size_t n_mapping;
+
+static void unmap_all(void)
+{
+    while (n_mapping > 0) {
+        n_mapping--;
+        munmap(mappings[n_mapping].p, mappings[n_mapping].bytes);
+    }
+}
+
 float *guarded(size_t n)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE),
            bytes = (n * sizeof(float) + page - 1) / page * page;
     char *p = mmap(NULL, bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED || mprotect(p + bytes, page, PROT_NONE) != 0) abort();
+    mappings = realloc(mappings, (n_mapping + 1) * sizeof *mappings);
+    mappings[n_mapping++] = (struct mapping){p, bytes + page};
     return (float *)(void *)(p + bytes) - n;
 }
 
@@ -48,6 +65,7 @@ void row(const char *op, tk_isa isa, bool ok)
 {
     *(ok ? &n_passed : &n_failed) += 1;
     printf("%-28s %-7s %s\n", op, tk_isa_name(isa), ok ? "ok" : "MISMATCH");
+    unmap_all();
 }
 
 bool wanted(const char *op)
@@ -333,7 +351,7 @@ static void bench(const tk_kernels *k, tk_isa isa)
     float *w = fill(guarded(ROWS * COLS), ROWS * COLS),
           *x = fill(guarded(TOKS * COLS), TOKS * COLS), *y = guarded(TOKS * ROWS);
     static const int toks[] = {1, TOKS};
-    for (size_t i = 0; i < TK_COUNT(toks); i++) {
+    for (size_t i = 0; i < TK_COUNT(toks) && wanted("mm"); i++) {
         uint64_t best = UINT64_MAX;
         for (int r = 0; r < TIMES; r++) {
             uint64_t t0 = tk_clock_ns();
@@ -345,6 +363,7 @@ static void bench(const tk_kernels *k, tk_isa isa)
     }
     for (int t = 0; t < TK_DTYPE_COUNT; t++) {
         if (t == TK_DTYPE_F4_E2M1 || (t > TK_DTYPE_F8_E5M2 && t < TK_DTYPE_Q4_0)) continue;
+        if (!wanted("decode")) break;
         size_t row_bytes = (size_t)tk_dtype_bytes((tk_dtype)t, COLS);
         uint8_t *codes = (uint8_t *)guarded(ROWS * row_bytes / 4 + 1);
         random_codes(codes, ROWS * row_bytes, (tk_dtype)t);
@@ -384,6 +403,7 @@ int main(int argc, char **argv)
         if (timing) {
             bench(&k, k.isa);
             bench_gemm(&k);
+            bench_attend(&k);
             continue;
         }
         check_mm(&k, k.isa);
@@ -393,6 +413,7 @@ int main(int argc, char **argv)
         check_quantise(&k, &ref);
         check_gemm(&k, &ref);
         check_gemm_wide(&k, &ref);
+        check_attend_wide(&k, &ref);
     }
     if (timing) return 0;
     printf("%d passed, %d failed\n", n_passed, n_failed);

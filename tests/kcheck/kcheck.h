@@ -23,5 +23,7 @@ void check_quantise(const tk_kernels *k, const tk_kernels *ref);
 void check_gemm(const tk_kernels *k, const tk_kernels *ref);
 void check_gemm_wide(const tk_kernels *k, const tk_kernels *ref);
 void bench_gemm(const tk_kernels *k);
+void check_attend_wide(const tk_kernels *k, const tk_kernels *ref);
+void bench_attend(const tk_kernels *k);
 
 #endif

@@ -194,8 +194,9 @@ void check_gemm(const tk_kernels *k, const tk_kernels *ref)
     }
 }
 
-// The activations x.f as gemm_wide takes them.
-static tk_act make_fewer_bits(const tk_kernels *k, const tk_act *x, int n_tok, int64_t n_in)
+// The activations x.f as a wide kernel takes them.
+static tk_act make_fewer_bits(const tk_kernels *k, tk_wide takes, const tk_act *x, int n_tok,
+                              int64_t n_in)
 {
     int64_t groups = x->n_group, ld_h = (n_in + 31) / 32 * 32 + 32;
     uint16_t *h = (uint16_t *)(void *)guarded((size_t)(n_tok * ld_h) / 2);
@@ -207,23 +208,23 @@ static tk_act make_fewer_bits(const tk_kernels *k, const tk_act *x, int n_tok, i
         k->kv_store[TK_KV_BF16](x->f + t * x->ld, (int)n_in, h + t * ld_h);
         k->quantise8(x->f + t * x->ld, n_in, b + t * row, more + t * row_more);
     }
-    if (k->wide == TK_WIDE_BF16) return (tk_act){.h = h, .ld_h = ld_h};
+    if (takes == TK_WIDE_BF16) return (tk_act){.h = h, .ld_h = ld_h};
     return (tk_act){.b = b, .more = more, .n_group = groups};
 }
 
 // Against ref on the floats: weights and activations are each rounded to BF16, 2^-8 of a product at most (half away
 // from zero), beside what additions round.
-static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_kernels *ref,
-                             int64_t n_out, int64_t n_in, int n_tok)
+static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_way *way,
+                             const tk_kernels *ref, int64_t n_out, int64_t n_in, int n_tok)
 {
     tk_packed p;
     tk_matrix m = make(s, n_out, n_in, &p);
-    tk_act x = make_act(ref, n_tok, n_in), wide = make_fewer_bits(k, &x, n_tok, n_in);
+    tk_act x = make_act(ref, n_tok, n_in), wide = make_fewer_bits(k, way->takes, &x, n_tok, n_in);
     int64_t ld = n_out + 3;
     size_t n = (size_t)(n_tok * ld);
     float *got = guarded(n), *want = guarded(n);
     for (size_t i = 0; i < n; i++) got[i] = -77;
-    k->gemm_wide[p.kind](&p, 0, (int)tk_packed_panels(&p), &wide, NULL, n_tok, got, ld);
+    way->gemm(&p, 0, (int)tk_packed_panels(&p), &wide, NULL, n_tok, got, ld);
     ref->gemm[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, want, ld);
     bool ok = true;
     for (int t = 0; t < n_tok; t++) {
@@ -231,6 +232,10 @@ static bool check_wide_shape(const source *s, const tk_kernels *k, const tk_kern
         for (int64_t r = 0; r < n_out; r++)
             ok &= near(got[t * ld + r], want[t * ld + r], size_of(&p, &x, r, t) * 0x1p-7 + 1e-30);
     }
+    int fewer = TK_MAX(way->from, n_tok / 2); // a token's bits are its own
+    way->gemm(&p, 0, (int)tk_packed_panels(&p), &wide, NULL, fewer, want, ld);
+    for (int t = 0; t < fewer; t++)
+        ok &= memcmp(got + t * ld, want + t * ld, (size_t)n_out * sizeof *got) == 0;
     free((void *)m.data);
     free((void *)m.scale);
     return ok;
@@ -294,20 +299,20 @@ static void even_out(float *x, int n_tok, int64_t n_in, int n_large)
 
 // 8-bit activations. Where no group has more: the same bits as the same integers of 16 bits give, for any number of
 // tokens. Else the first eight bits as ref has them and the others, in double.
-static bool check_bytes_shape(const source *s, const tk_kernels *k, const tk_kernels *ref,
-                              int64_t n_out, int64_t n_in, int n_tok)
+static bool check_bytes_shape(const source *s, const tk_kernels *k, const tk_way *way,
+                              const tk_kernels *ref, int64_t n_out, int64_t n_in, int n_tok)
 {
     tk_packed p;
     tk_matrix m = make(s, n_out, n_in, &p);
     tk_act f = make_act(ref, n_tok, n_in);
     even_out((float *)(uintptr_t)f.f, n_tok, n_in, n_tok % 2 ? 4 : 0);
-    tk_act x = make_fewer_bits(k, &f, n_tok, n_in), words = as_words(&x, n_tok);
+    tk_act x = make_fewer_bits(k, way->takes, &f, n_tok, n_in), words = as_words(&x, n_tok);
     int64_t ld = n_out + 3;
     size_t n = (size_t)(n_tok * ld);
     float *got = guarded(n), *want = guarded(n);
     double *more = calloc((size_t)(n_tok * n_out), sizeof *more);
     for (size_t i = 0; i < n; i++) got[i] = want[i] = -77;
-    k->gemm_wide[p.kind](&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, got, ld);
+    way->gemm(&p, 0, (int)tk_packed_panels(&p), &x, NULL, n_tok, got, ld);
     bool whole = add_more(&p, &x, n_tok, more) == 0, ok = true;
     const tk_kernels *other = whole ? k : ref;
     other->gemm[p.kind](&p, 0, (int)tk_packed_panels(&p), &words, NULL, n_tok, want, ld);
@@ -326,13 +331,6 @@ static bool check_bytes_shape(const source *s, const tk_kernels *k, const tk_ker
     return ok;
 }
 
-static bool check_wide_of(const source *s, const tk_kernels *k, const tk_kernels *ref,
-                          int64_t n_out, int64_t n_in, int n_tok)
-{
-    return (k->wide == TK_WIDE_INT8 ? check_bytes_shape : check_wide_shape)(s, k, ref, n_out, n_in,
-                                                                            n_tok);
-}
-
 static tk_pack form_of(const source *s)
 {
     tk_packed p;
@@ -342,23 +340,40 @@ static tk_pack form_of(const source *s)
     return p.kind;
 }
 
+typedef struct wide_shape {
+    int64_t n_out, n_in;
+    int n_tok;
+} wide_shape;
+
+static bool check_way(const source *s, const tk_kernels *k, const tk_way *way,
+                      const tk_kernels *ref)
+{
+    static const wide_shape shapes[] = {
+        {16, 256, 12}, {47, 512, 32}, {33, 1280, 51}, {5, 2304, 77}, {32, 256, 600}, {80, 256, 1},
+        {66, 1280, 2}, {48, 512, 3},  {20, 70, 20},   {20, 196, 20}, {20, 48, 21}};
+    bool ok = true;
+    for (size_t i = 0; i < TK_COUNT(shapes); i++) {
+        const wide_shape *z = &shapes[i];
+        bool fits = z->n_in % 256 == 0 || (s->type == TK_DTYPE_BF16 && z->n_in == 70) ||
+                    (s->type == TK_DTYPE_F8_E4M3 && z->n_in == 196) ||
+                    (s->scale_type == TK_DTYPE_F8_E4M3 && z->n_in == 48);
+        if (!fits || z->n_tok < way->from) continue;
+        ok &= (way->takes == TK_WIDE_INT8 ? check_bytes_shape : check_wide_shape)(
+            s, k, way, ref, z->n_out, z->n_in, z->n_tok);
+    }
+    return ok;
+}
+
 void check_gemm_wide(const tk_kernels *k, const tk_kernels *ref)
 {
     for (size_t i = 0; i < TK_COUNT(sources); i++) {
         char name[48];
         bool ok = true;
+        const tk_way *ways = k->wide[form_of(&sources[i])];
         snprintf(name, sizeof name, "wide %s", sources[i].name);
-        if (!wanted(name) || k->wide_from == 0 || !k->gemm_wide[form_of(&sources[i])]) continue;
-        ok &= check_wide_of(&sources[i], k, ref, 16, 256, 12);
-        ok &= check_wide_of(&sources[i], k, ref, 47, 512, 32);
-        ok &= check_wide_of(&sources[i], k, ref, 33, 1280, 51);
-        ok &= check_wide_of(&sources[i], k, ref, 5, 2304, 77);
-        ok &= check_wide_of(&sources[i], k, ref, 32, 256, 600);
-        if (sources[i].type == TK_DTYPE_BF16) ok &= check_wide_of(&sources[i], k, ref, 20, 70, 20);
-        if (sources[i].type == TK_DTYPE_F8_E4M3)
-            ok &= check_wide_of(&sources[i], k, ref, 20, 196, 20);
-        if (sources[i].scale_type == TK_DTYPE_F8_E4M3)
-            ok &= check_wide_of(&sources[i], k, ref, 20, 48, 21);
+        if (!wanted(name) || !ways[0].gemm) continue;
+        for (int j = 0; j < TK_WAYS && ways[j].gemm; j++)
+            ok &= check_way(&sources[i], k, &ways[j], ref);
         row(name, k->isa, ok);
     }
 }
@@ -458,7 +473,7 @@ static void bench_one(const char *name, tk_gemm_fn gemm, const tk_packed *p, con
 void bench_gemm(const tk_kernels *k)
 {
     enum { ROWS = 2048, COLS = 2048, MOST = 64 };
-    static const int toks[] = {1, 4, 16, MOST};
+    static const int toks[] = {1, 2, 3, 4, 5, 6, 8, 12, 16, MOST};
     tk_kernels ref;
     tk_kernels_fill(&ref, TK_ISA_REF);
     if (k->isa == TK_ISA_REF) return;
@@ -468,11 +483,13 @@ void bench_gemm(const tk_kernels *k)
         snprintf(wide, sizeof wide, "wide %s", sources[i].name);
         if (!wanted(sources[i].name)) continue;
         make(&sources[i], ROWS, COLS, &p);
-        tk_act x = make_act(&ref, MOST, COLS), fewer = make_fewer_bits(k, &x, MOST, COLS);
+        tk_act x = make_act(&ref, MOST, COLS);
         for (size_t j = 0; j < TK_COUNT(toks); j++) {
             bench_one(sources[i].name, k->gemm[p.kind], &p, &x, toks[j], k->isa);
-            if (k->wide_from && toks[j] >= k->wide_from && k->gemm_wide[p.kind])
-                bench_one(wide, k->gemm_wide[p.kind], &p, &fewer, toks[j], k->isa);
+            const tk_way *way = tk_way_for(k, p.kind, toks[j]);
+            if (!way) continue;
+            tk_act fewer = make_fewer_bits(k, way->takes, &x, MOST, COLS);
+            bench_one(wide, way->gemm, &p, &fewer, toks[j], k->isa);
         }
     }
 }

@@ -325,7 +325,6 @@ void tk_kernels_fill_amx(tk_kernels *k)
         [TK_PACK_Q4K] = gemm_q4k, [TK_PACK_Q6K] = gemm_q6k,   [TK_PACK_MX4] = gemm_mx4,
         [TK_PACK_NV4] = gemm_nv4, [TK_PACK_BF16] = gemm_bf16, [TK_PACK_FP8] = gemm_fp8,
     };
-    memcpy(k->gemm_wide, wide, sizeof wide);
-    k->wide = TK_WIDE_BF16;
-    k->wide_from = WIDE_FROM;
+    for (int i = 0; i < TK_PACK_COUNT; i++)
+        if (wide[i]) tk_way_add(k, (tk_pack)i, (tk_way){wide[i], TK_WIDE_BF16, WIDE_FROM});
 }

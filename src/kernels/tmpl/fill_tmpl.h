@@ -45,14 +45,16 @@ void TK_TMPL_FILL(tk_kernels *k)
     k->kv_store[TK_KV_BF16] = TK_TMPL(kv_store_bf16);
 #if defined(__AVX512F__)
     k->quantise8 = TK_TMPL(quantise8);
-    k->gemm_wide[TK_PACK_Q8] = TK_TMPL(gemm8_q8);
-    k->gemm_wide[TK_PACK_Q4] = TK_TMPL(gemm8_q4);
-    k->gemm_wide[TK_PACK_Q4M] = TK_TMPL(gemm8_q4m);
-    k->gemm_wide[TK_PACK_Q4K] = TK_TMPL(gemm8_q4k);
-    k->gemm_wide[TK_PACK_Q6K] = TK_TMPL(gemm8_q6k);
-    k->gemm_wide[TK_PACK_MX4] = TK_TMPL(gemm8_mx4);
-    k->gemm_wide[TK_PACK_NV4] = TK_TMPL(gemm8_nv4);
-    k->wide = TK_WIDE_INT8;
-    k->wide_from = TK_TMPL(WIDE_FROM);
+    static const struct {
+        tk_pack form;
+        tk_gemm_fn fn;
+    } bytes[] = {
+        {TK_PACK_Q8, TK_TMPL(gemm8_q8)},   {TK_PACK_Q4, TK_TMPL(gemm8_q4)},
+        {TK_PACK_Q4M, TK_TMPL(gemm8_q4m)}, {TK_PACK_Q4K, TK_TMPL(gemm8_q4k)},
+        {TK_PACK_Q6K, TK_TMPL(gemm8_q6k)}, {TK_PACK_MX4, TK_TMPL(gemm8_mx4)},
+        {TK_PACK_NV4, TK_TMPL(gemm8_nv4)},
+    };
+    for (size_t i = 0; i < TK_COUNT(bytes); i++)
+        tk_way_add(k, bytes[i].form, (tk_way){bytes[i].fn, TK_WIDE_INT8, TK_TMPL(WIDE_FROM)});
 #endif
 }

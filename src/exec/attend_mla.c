@@ -27,11 +27,15 @@ static void absorb_item(void *ctx, int head, int i_thread)
     const float *q = exec_row(x, j->op->in, j->tok0) + head * j->op->d_head;
     float *out = x->q_lat + (int64_t)head * width, *w = x->scratch[i_thread];
     mla_kv_b k = mla_key_half(j, head);
-    for (int t = 0; t < j->n_tok; t++) {
-        memset(out + t * ld_out, 0, (size_t)a->kv_lora * sizeof *out);
+    const tk_packed *packed = &x->packed[j->op->w];
+    if (packed->kind != TK_PACK_NONE)
+        exec_packed_rows_times(x, packed, k.row0, a->kv_lora, q, ld_q, j->n_tok, out, ld_out, w);
+    for (int t = 0; t < j->n_tok; t++)
         memcpy(out + t * ld_out + a->kv_lora, q + t * ld_q + a->d_nope,
                (size_t)a->d_rope * sizeof *out);
-    }
+    if (packed->kind != TK_PACK_NONE) return;
+    for (int t = 0; t < j->n_tok; t++)
+        memset(out + t * ld_out, 0, (size_t)a->kv_lora * sizeof *out);
     if (k.transposed) {
         int64_t ld = round16(a->d_nope);
         mla_decode_rows(x, &k, a->kv_lora, w, ld);
@@ -163,10 +167,16 @@ static void unabsorb_item(void *ctx, int head, int i_thread)
     const tk_config *c = &x->p->cfg;
     mla_kv_b v = mla_value_half(j, head);
     for (int t = 0; t < j->n_tok; t++) join_splits(j, t, head);
-    exec_rows_times(x, &v.m, v.row0, c->mla.d_v, x->o_lat + (size_t)head * c->mla.kv_lora,
-                    (int64_t)c->n_head * c->mla.kv_lora, NULL, j->n_tok,
-                    exec_row(x, j->op->out, j->tok0) + (size_t)head * c->mla.d_v,
-                    exec_stride(x, j->op->out), x->scratch[i_thread]);
+    const float *in = x->o_lat + (size_t)head * c->mla.kv_lora;
+    int64_t ld_in = (int64_t)c->n_head * c->mla.kv_lora, ld_out = exec_stride(x, j->op->out);
+    float *out = exec_row(x, j->op->out, j->tok0) + (size_t)head * c->mla.d_v,
+          *scratch = x->scratch[i_thread];
+    if (j->op->w2 >= 0 && x->packed[j->op->w2].kind != TK_PACK_NONE)
+        exec_packed_rows_times(x, &x->packed[j->op->w2], v.row0, c->mla.d_v, in, ld_in, j->n_tok,
+                               out, ld_out, scratch);
+    else
+        exec_rows_times(x, &v.m, v.row0, c->mla.d_v, in, ld_in, NULL, j->n_tok, out, ld_out,
+                        scratch);
 }
 
 static void absorbed(tk_exec *x, const tk_op *op, int tok0, int n_tok)
@@ -323,5 +333,6 @@ size_t exec_attend_scratch(const tk_program *p, int n_step_tok)
     tile_scratch s;
     size_t tile = lay_out(a, n_step_tok, NULL, &s);
     size_t latent = MLA_HEADS * (TK_KV_BLOCK_TOK + (size_t)p->kv_k_width);
-    return TK_MAX(TK_MAX(tile, latent), exec_mla_wide_scratch(a, n_step_tok));
+    size_t rounded = exec_packed_rows_scratch(TK_MAX(a->kv_lora, a->d_nope), MLA_ABSORB_TOK);
+    return TK_MAX(TK_MAX(tile, rounded), TK_MAX(latent, exec_mla_wide_scratch(a, n_step_tok)));
 }

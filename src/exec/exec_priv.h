@@ -137,6 +137,12 @@ void exec_weights_id(const tk_program *p, uint64_t id[2]);
 // out[t][0..n_out) = W in[tok + t] (+ bias), for t < n.
 void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view in, int tok, int n,
                        float *out, int64_t ld_out);
+// y[t][0..n_row) = W[row0..row0 + n_row) in[t], for t < n_tok; row0 the first of a panel. One thread, with
+// exec_packed_rows_scratch floats.
+void exec_packed_rows_times(const tk_exec *x, const tk_packed *w, int64_t row0, int n_row,
+                            const float *in, int64_t ld_in, int n_tok, float *out, int64_t ld_out,
+                            float *scratch);
+size_t exec_packed_rows_scratch(int64_t n_in, int n_tok);
 // A view of all tokens of the step, as weights of the form want it for few tokens.
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
 // How n tokens meet a packed weight: NULL by `gemm`, else by this wide kernel.

@@ -35,6 +35,15 @@ static void want_experts(const tk_program *p, tk_packed *shape, int32_t w, int32
     want(p, shape, w2, n);
 }
 
+// The halves of kv_b where they are stored apart, as rows that are multiplied by, and heads are whole panels.
+static void want_halves(const tk_program *p, tk_packed *shape, const tk_op *op)
+{
+    const tk_mla *a = &p->cfg.mla;
+    if (op->w2 < 0 || a->kv_lora % TK_PANEL_ROWS != 0 || a->d_v % TK_PANEL_ROWS != 0) return;
+    want(p, shape, op->w, 1);
+    want(p, shape, op->w2, 1);
+}
+
 uint64_t exec_packed_shapes(const tk_program *p, tk_packed *shape, uint64_t *stored_bytes)
 {
     uint64_t bytes = 0;
@@ -42,6 +51,7 @@ uint64_t exec_packed_shapes(const tk_program *p, tk_packed *shape, uint64_t *sto
     for (int i = 0; i < p->n_op; i++) {
         const tk_op *op = &p->ops[i];
         if (op->kind == TK_OP_LINEAR || op->kind == TK_OP_HEAD) want(p, shape, op->w, 1);
+        if (op->kind == TK_OP_ATTEND_MLA) want_halves(p, shape, op);
         if (op->kind != TK_OP_EXPERTS) continue;
         want_experts(p, shape, op->w, op->w2, p->cfg.moe.n_expert);
         want_experts(p, shape, op->w3, -1, p->cfg.moe.n_expert);
@@ -244,6 +254,31 @@ void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view 
     j.panels_per_item = (int)TK_MAX(4, TK_MIN(each / 4 * 4, 16));
     tk_pool_run(x->pool, (int)((n_panel + j.panels_per_item - 1) / j.panels_per_item), gemm_item,
                 &j);
+}
+
+size_t exec_packed_rows_scratch(int64_t n_in, int n_tok)
+{
+    size_t n_group = (size_t)((n_in + TK_GROUP - 1) / TK_GROUP) * (size_t)n_tok;
+    return n_group * (TK_GROUP / 2 + 3) + 16; // 16-bit values, a scale, two sums
+}
+
+void exec_packed_rows_times(const tk_exec *x, const tk_packed *w, int64_t row0, int n_row,
+                            const float *in, int64_t ld_in, int n_tok, float *out, int64_t ld_out,
+                            float *scratch)
+{
+    tk_act a = {.f = in, .ld = ld_in};
+    if (tk_pack_is_int(w->kind)) {
+        int64_t n_group = (w->n_in + TK_GROUP - 1) / TK_GROUP, all = n_group * n_tok;
+        exec_rows rows = {.n_group = n_group,
+                          .q = (int16_t *)(void *)scratch,
+                          .scale = scratch + all * TK_GROUP / 2};
+        rows.sum = (int32_t *)(void *)(rows.scale + all);
+        for (int t = 0; t < n_tok; t++)
+            exec_round(x, &rows, in + t * ld_in, t, 0, w->n_in, TK_WIDE_NONE);
+        a = exec_act_of(&rows, 0, TK_WIDE_NONE);
+    }
+    x->k.gemm[w->kind](w, row0 / TK_PANEL_ROWS, (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS, &a,
+                       NULL, n_tok, out, ld_out);
 }
 
 tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind)

@@ -95,6 +95,7 @@ static void add_roof(json_t *row, const tk_bench_result *r, const tk_roof *roof,
     set(row, "roof_read_gbytes_per_s", tk_bench_number(roof->read_bytes_per_s * 1e-9));
     set(row, "roof_amx_tops", tk_bench_number(roof->amx_int8_op_per_s * 1e-12));
     set(row, "roof_amx_bf16_tflop_per_s", tk_bench_number(roof->amx_bf16_flop_per_s * 1e-12));
+    set(row, "roof_bf16_tflop_per_s", tk_bench_number(roof->bf16_flop_per_s * 1e-12));
     set(row, "roof_int8_tops", tk_bench_number(roof->int8_op_per_s * 1e-12));
     set(row, "roof_fp32_tflop_per_s", tk_bench_number(roof->fma_flop_per_s * 1e-12));
     set(row, "weight_bytes_per_step",
@@ -281,6 +282,7 @@ void tk_bench_roof_text(const tk_roof *roof, char *out, size_t cap)
         {"read", "GB/s", roof->read_bytes_per_s * 1e-9},
         {"fp32", "TFLOP/s", roof->fma_flop_per_s * 1e-12},
         {"int8", "TOPS", roof->int8_op_per_s * 1e-12},
+        {"bf16", "TFLOP/s", roof->bf16_flop_per_s * 1e-12},
         {"AMX int8", "TOPS", roof->amx_int8_op_per_s * 1e-12},
         {"AMX bf16", "TFLOP/s", roof->amx_bf16_flop_per_s * 1e-12},
     };

@@ -29,6 +29,7 @@ typedef struct tk_probe {
     tk_probe_read_fn read;
     tk_probe_rate_fn fma_f32;  // registers only
     tk_probe_rate_fn dot_i8;   // registers only: VNNI, else maddubs
+    tk_probe_rate_fn dot_bf16; // registers only: vdpbf16ps
     tk_probe_rate_fn amx_i8;   // 2x2 tiles, A from L1, B from L2
     tk_probe_rate_fn amx_bf16; // the same
 } tk_probe;
@@ -39,6 +40,7 @@ void tk_probe_fill(tk_probe *p);
 void tk_probe_fill_ref(tk_probe *p);
 void tk_probe_fill_avx2(tk_probe *p);
 void tk_probe_fill_avx512(tk_probe *p);
+void tk_probe_fill_bf16(tk_probe *p);
 void tk_probe_fill_amx(tk_probe *p);
 
 #endif

@@ -22,6 +22,7 @@ void tk_probe_fill(tk_probe *p)
     tk_probe_fill_ref(p);
     if (cpu->avx2) tk_probe_fill_avx2(p);
     if (cpu->avx512) tk_probe_fill_avx512(p);
+    if (cpu->avx512_bf16) tk_probe_fill_bf16(p);
     if (cpu->amx_int8 && cpu->amx_bf16) tk_probe_fill_amx(p);
 }
 
@@ -31,6 +32,7 @@ tk_roof tk_roof_unknown(int n_thread)
                      .read_bytes_per_s = NAN,
                      .fma_flop_per_s = NAN,
                      .int8_op_per_s = NAN,
+                     .bf16_flop_per_s = NAN,
                      .amx_int8_op_per_s = NAN,
                      .amx_bf16_flop_per_s = NAN};
 }
@@ -47,6 +49,8 @@ tk_roof_limit tk_roof_of_dtype(const tk_roof *r, tk_dtype t)
         if (!isnan(r->int8_op_per_s)) return (tk_roof_limit){"int8", r->int8_op_per_s};
     } else if (!isnan(r->amx_bf16_flop_per_s)) {
         return (tk_roof_limit){"amx_bf16", r->amx_bf16_flop_per_s};
+    } else if (!isnan(r->bf16_flop_per_s)) {
+        return (tk_roof_limit){"bf16", r->bf16_flop_per_s};
     }
     return (tk_roof_limit){"fp32", r->fma_flop_per_s};
 }
@@ -161,6 +165,7 @@ tk_status tk_roof_measure(int n_thread, tk_roof *out, tk_err *err)
     measure_read(pool, &j, out);
     out->fma_flop_per_s = measure_rate(pool, &j, probe.fma_f32);
     out->int8_op_per_s = measure_rate(pool, &j, probe.dot_i8);
+    out->bf16_flop_per_s = measure_rate(pool, &j, probe.dot_bf16);
     out->amx_int8_op_per_s = measure_rate(pool, &j, probe.amx_i8);
     out->amx_bf16_flop_per_s = measure_rate(pool, &j, probe.amx_bf16);
 done:

@@ -16,6 +16,7 @@ typedef struct tk_roof {
     int read_streams;           // with which that was reached
     double fma_flop_per_s;      // float32 multiply-add in registers
     double int8_op_per_s;       // 8-bit dot products in registers: VNNI, else AVX2's maddubs
+    double bf16_flop_per_s;     // BF16 dot products in registers
     double amx_int8_op_per_s;   // 2x2 tiles, B from L2
     double amx_bf16_flop_per_s; // the same
 } tk_roof;
@@ -24,7 +25,7 @@ typedef struct tk_roof {
 tk_roof tk_roof_unknown(int n_thread);
 // What products with weights of a number type are held to: the fastest unit for it that this machine has.
 typedef struct tk_roof_limit {
-    const char *name; // amx_int8 int8 amx_bf16 fp32
+    const char *name; // amx_int8 int8 amx_bf16 bf16 fp32
     double op_per_s;
 } tk_roof_limit;
 

@@ -14,7 +14,7 @@ LLAMA_KEYS = """build_commit build_number cpu_info gpu_info backends model_filen
 model_n_params n_batch n_ubatch n_threads type_k type_v n_gpu_layers n_prompt n_gen n_depth test_time avg_ns
 stddev_ns avg_ts stddev_ts samples_ns samples_ts""".split()
 OUR_KEYS = """n_parallel median_ns median_ts isa gbytes_per_s tflop_per_s roof_fraction roof_kind
-roof_read_gbytes_per_s roof_amx_tops roof_amx_bf16_tflop_per_s roof_int8_tops roof_fp32_tflop_per_s
+roof_read_gbytes_per_s roof_amx_tops roof_amx_bf16_tflop_per_s roof_bf16_tflop_per_s roof_int8_tops roof_fp32_tflop_per_s
 weight_bytes_per_step""".split()
 
 
@@ -114,12 +114,14 @@ def probes_give_a_rate_or_null():
     flags = open("/proc/cpuinfo").read().split()
     assert row["roof_read_gbytes_per_s"] is None or row["roof_read_gbytes_per_s"] > 0.1
     for key, flag in (("roof_amx_tops", "amx_int8"), ("roof_amx_bf16_tflop_per_s", "amx_bf16"),
+                      ("roof_bf16_tflop_per_s", "avx512_bf16"),
                       ("roof_fp32_tflop_per_s", "avx2"), ("roof_int8_tops", "avx2")):
         assert row[key] is None or row[key] > 0
         assert flag in flags or row[key] is None, (key, row[key])
-    if row["roof_fp32_tflop_per_s"] and not row["roof_amx_bf16_tflop_per_s"]:
-        assert row["roof_kind"] == "fp32"
-        assert near(row["roof_fraction"], row["tflop_per_s"] / row["roof_fp32_tflop_per_s"], 1e-6)
+    fastest = next((k for k in ("amx_bf16", "bf16", "fp32") if row[f"roof_{k}_tflop_per_s"]), None)
+    if fastest:
+        assert row["roof_kind"] == fastest
+        assert near(row["roof_fraction"], row["tflop_per_s"] / row[f"roof_{fastest}_tflop_per_s"], 1e-6)
     if row["roof_read_gbytes_per_s"]:
         assert tg["roof_kind"] == "read"
         assert near(tg["roof_fraction"], tg["gbytes_per_s"] / tg["roof_read_gbytes_per_s"], 1e-6)

@@ -31,7 +31,7 @@ set_source_files_properties(${avx512_sources} PROPERTIES COMPILE_OPTIONS "${avx5
 file(GLOB bf16_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/avx512/*_bf16.c)
 set_source_files_properties(${bf16_sources} PROPERTIES COMPILE_OPTIONS "${avx512_flags};-mavx512bf16")
 file(GLOB amx_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/kernels/amx/*.c)
-set_source_files_properties(${amx_sources} PROPERTIES COMPILE_OPTIONS "${avx512_flags};-mamx-tile;-mamx-bf16;-mamx-int8")
+set_source_files_properties(${amx_sources} PROPERTIES COMPILE_OPTIONS "${avx512_flags};-mavx512bf16;-mamx-tile;-mamx-bf16;-mamx-int8")
 tk_layer(model tk_store tk_num tk_base)
 tk_layer(sample tk_kernels tk_num tk_base)
 tk_layer(exec tk_kv tk_kernels tk_model tk_store tk_hw tk_num tk_base)

@@ -43,6 +43,7 @@ void tk_kernels_fill(tk_kernels *k, tk_isa highest)
     }
     if (highest < TK_ISA_AMX || !cpu->amx_bf16) return;
     tk_kernels_fill_amx(k);
+    tk_kernels_fill_attend_amx(k);
     k->isa = TK_ISA_AMX;
 }
 

@@ -215,5 +215,6 @@ void tk_kernels_fill_avx512(tk_kernels *k);
 void tk_kernels_fill_gemm_bf16(tk_kernels *k); // beside AVX-512, where the processor has vdpbf16ps
 void tk_kernels_fill_attend_bf16(tk_kernels *k);
 void tk_kernels_fill_amx(tk_kernels *k);
+void tk_kernels_fill_attend_amx(tk_kernels *k);
 
 #endif

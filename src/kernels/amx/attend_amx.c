@@ -60,4 +60,4 @@ static void dot_any(const uint8_t *const *unit, int n_panel, int n_pair, const u
 #define ATTEND_TOKS TILE_QUERIES
 #define attend_dot dot_any
 
-#include "kernels/avx512/attend_bf16_tmpl.h"
+#include "kernels/tmpl/attend_bf16_tmpl.h"

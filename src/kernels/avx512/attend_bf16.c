@@ -6,4 +6,4 @@
 #define ATTEND_TOKS DOT_TOKS
 #define attend_dot dot_rows
 
-#include "kernels/avx512/attend_bf16_tmpl.h"
+#include "kernels/tmpl/attend_bf16_tmpl.h"

@@ -132,7 +132,7 @@ void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t 
 {
     int64_t group = row * to->n_group + col / TK_GROUP;
     if (!wide)
-        x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
+        x->k.quantise(in, n, to->q + group, to->scale + group, to->sum + group * 2);
     else if (x->k.wide == TK_WIDE_INT8)
         x->k.quantise8(in, n, to->b + row * tk_row8(to->n_group),
                        to->more + row * tk_row8_more(to->n_group));
@@ -200,7 +200,7 @@ tk_act exec_act_from(const tk_act *a, int64_t tok)
     tk_act b = *a;
     if (a->f) b.f += tok * a->ld;
     if (a->h) b.h += tok * a->ld_h;
-    if (a->q) b.q += tok * a->n_group * TK_GROUP;
+    if (a->q) b.q += tok * a->n_group;
     if (a->b) b.b += tok * tk_row8(a->n_group);
     if (a->more) b.more += tok * tk_row8_more(a->n_group);
     if (a->scale) b.scale += tok * a->n_group;

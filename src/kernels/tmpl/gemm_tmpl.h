@@ -14,7 +14,8 @@ enum {
 
 // How many bytes, of all panels together, are asked for ahead of their use. Panels are short, so what comes after the end of one is
 // the beginning of the panel that will be met next: hardware cannot know, and would stop at the end of a page too.
-enum { TK_TMPL(AHEAD) = 4096 };
+// Measured: with 8 KiB, weights of 4 bits come from memory a third faster, those of 8 bits a sixth slower.
+enum { TK_TMPL(AHEAD) = 4096, TK_TMPL(AHEAD_4) = 8192 };
 
 // Offsets from what is read now to what is asked for.
 typedef struct TK_TMPL(ahead) {
@@ -391,6 +392,7 @@ static inline TK_TMPL(rows) TK_TMPL(rows_of)(const tk_act *x, const int32_t *ind
         TK_TMPL(COLS_##form) = cols,                                                               \
         TK_TMPL(UNITS_##form) = units,                                                             \
         TK_TMPL(SCALES_##form) = scales,                                                           \
+        TK_TMPL(AHEAD_##form) = units == 256 ? TK_TMPL(AHEAD_4) : TK_TMPL(AHEAD),                  \
         TK_TMPL(SUPER_##form) = super                                                              \
     };
 FORM(q8, TK_GROUP, 512, 32, 0)
@@ -421,7 +423,7 @@ FORM(fp8, TK_FP8_BLOCK, 2048, 4, 0)
         for (int64_t i = 0; i < n_step; i++) {                                                     \
             TK_TMPL(ahead)                                                                         \
             ahead = TK_TMPL(look_ahead)(i, n_step, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form),  \
-                                        w->panel_bytes, P, TK_TMPL(AHEAD));                        \
+                                        w->panel_bytes, P, TK_TMPL(AHEAD_##form));                 \
                                                                                                    \
             x4 cols[TK_GROUP / 4];                                                                 \
             const bool shared = P > 1 && GEMM_SHARED && (int)TK_TMPL(COLS_##form) == TK_GROUP;     \

@@ -50,7 +50,7 @@ static void place_wide(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, 
 static void place_act(const tk_exec *x, layout *l, exec_rows *a, size_t n_row, size_t n_in)
 {
     size_t n_group = n_row * ((n_in + TK_GROUP - 1) / TK_GROUP);
-    a->q = place(l, n_group * TK_GROUP, sizeof *a->q);
+    a->q = place(l, n_group, sizeof *a->q);
     a->scale = place(l, n_group, sizeof *a->scale);
     a->sum = place(l, n_group * 2, sizeof *a->sum);
     place_wide(x, l, a, n_row, n_in);

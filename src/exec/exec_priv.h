@@ -29,7 +29,7 @@ typedef struct moe_item {
 
 // Activations as weights want them, see tk_act: rows of n_group groups.
 typedef struct exec_rows {
-    int16_t *q;
+    tk_group16 *q;
     float *scale;
     int32_t *sum;
     int64_t n_group;

@@ -141,7 +141,7 @@ void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t 
 {
     int64_t group = row * to->n_group + col / TK_GROUP;
     if (wide == TK_WIDE_NONE)
-        x->k.quantise(in, n, to->q + group * TK_GROUP, to->scale + group, to->sum + group * 2);
+        x->k.quantise(in, n, to->q + group, to->scale + group, to->sum + group * 2);
     else if (wide == TK_WIDE_INT8)
         x->k.quantise8(in, n, to->b + row * tk_row8(to->n_group),
                        to->more + row * tk_row8_more(to->n_group));
@@ -209,7 +209,7 @@ tk_act exec_act_from(const tk_act *a, int64_t tok)
     tk_act b = *a;
     if (a->f) b.f += tok * a->ld;
     if (a->h) b.h += tok * a->ld_h;
-    if (a->q) b.q += tok * a->n_group * TK_GROUP;
+    if (a->q) b.q += tok * a->n_group;
     if (a->b) b.b += tok * tk_row8(a->n_group);
     if (a->more) b.more += tok * tk_row8_more(a->n_group);
     if (a->scale) b.scale += tok * a->n_group;
@@ -270,8 +270,8 @@ void exec_packed_rows_times(const tk_exec *x, const tk_packed *w, int64_t row0, 
     if (tk_pack_is_int(w->kind)) {
         int64_t n_group = (w->n_in + TK_GROUP - 1) / TK_GROUP, all = n_group * n_tok;
         exec_rows rows = {.n_group = n_group,
-                          .q = (int16_t *)(void *)scratch,
-                          .scale = scratch + all * TK_GROUP / 2};
+                          .q = (tk_group16 *)(void *)scratch,
+                          .scale = scratch + all * (int64_t)(sizeof(tk_group16) / sizeof *scratch)};
         rows.sum = (int32_t *)(void *)(rows.scale + all);
         for (int t = 0; t < n_tok; t++)
             exec_round(x, &rows, in + t * ld_in, t, 0, w->n_in, TK_WIDE_NONE);

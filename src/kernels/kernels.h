@@ -100,13 +100,25 @@ static inline int64_t tk_row8_more(int64_t n_group)
     return 1 + n_group / TK_MORE8;
 }
 
+// Thirty-two activations as 16-bit integers, as a level's products take them (tk_kernels.splits): words, or each as two
+// signed bytes that products of bytes take, q = 256 hi + lo, in the order of tk_group8_column.
+typedef union tk_group16 {
+    int16_t word[32];
+    struct {
+        int8_t hi[32], lo[32];
+    };
+} tk_group16;
+
+// The largest |q|, of which both bytes are 127.
+enum { TK_MOST16 = 127 * 257 };
+
 // Activations on their way into packed weights. Integer forms meet them as 16-bit integers, one scale a
-// group of 32 and its sums by halves: rounding to a 32,767th of the group's largest value is 200 times finer than the weights'
+// group of 32 and its sums by halves: rounding to a 32,639th of the group's largest value is 200 times finer than the weights'
 // own. The others take the floats. Wide kernels take 8-bit integers or BF16, see tk_wide.
 typedef struct tk_act {
     const float *f;      // row t begins at f + t * ld
     int64_t ld;          // at least n_in
-    const int16_t *q;    // [n_tok][n_group * 32]; value = q * scale
+    const tk_group16 *q; // [n_tok][n_group]; value = q * scale
     const float *scale;  // [n_tok][n_group]
     const int32_t *sum;  // [n_tok][n_group * 2], of sixteen q each
     int64_t n_group;     // ceil(n_in / 32)
@@ -119,7 +131,7 @@ typedef struct tk_act {
 // One row of n floats to ceil(n / 32) groups; missing columns are 0. A group with a NaN or an infinity gets a
 // NaN scale, so that it is not lost.
 #define TK_FN_QUANTISE(name)                                                                       \
-    void name(const float *x, int64_t n, int16_t *q, float *scale, int32_t *sum)
+    void name(const float *x, int64_t n, tk_group16 *q, float *scale, int32_t *sum)
 
 // A whole row to 8 bits, tk_row8 groups and tk_row8_more.
 #define TK_FN_QUANTISE8(name) void name(const float *x, int64_t n, tk_group8 *to, int32_t *more)
@@ -180,6 +192,7 @@ typedef struct tk_kernels {
     tk_kv_store_fn kv_store[TK_KV_DTYPE_COUNT];
     tk_softmax_fn softmax;
     tk_quantise_fn quantise;
+    bool splits; // what quantise gives and gemm takes: bytes of tk_group16, else words
     tk_quantise8_fn quantise8;
     tk_gemm_fn gemm[TK_PACK_COUNT];      // [TK_PACK_NONE] is NULL
     tk_way wide[TK_PACK_COUNT][TK_WAYS]; // in order of `from`, behind the last one gemm is NULL

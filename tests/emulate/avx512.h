@@ -70,6 +70,7 @@ EMU_SI2(sllv_epi32, 16, u, b.u[l] > 31 ? 0 : a.u[l] << b.u[l])
 EMU_SI2(shuffle_epi8, 64, ub, b.ub[l] & 0x80 ? 0 : a.ub[l / 16 * 16 + (b.ub[l] & 15)])
 EMU_SHIFT(slli_epi32, 16, u, a.u[l] << count)
 EMU_SHIFT(srli_epi32, 16, u, a.u[l] >> count)
+EMU_SHIFT(srai_epi32, 16, i, a.i[l] >> count)
 EMU_SHIFT(slli_epi16, 32, uw, (uint16_t)(a.uw[l] << count))
 EMU_SHIFT(srli_epi16, 32, uw, (uint16_t)(a.uw[l] >> count))
 
@@ -150,14 +151,6 @@ static inline int16_t emu_saturate(int v)
 }
 EMU_SI2(maddubs_epi16, 32, w,
         emu_saturate(a.ub[2 * l] * b.b[2 * l] + a.ub[2 * l + 1] * b.b[2 * l + 1]))
-
-EMU __m512i emu_dpwssd_epi32(__m512i acc, __m512i x, __m512i y)
-{
-    emu512 s = {.si = acc}, a = {.si = x}, b = {.si = y};
-    EMU_LANES(16, s.u[l] += (uint32_t)(a.w[2 * l] * b.w[2 * l]) +
-                            (uint32_t)(a.w[2 * l + 1] * b.w[2 * l + 1]));
-    return s.si;
-}
 
 EMU __m512i emu_dpbusd_epi32(__m512i acc, __m512i x, __m512i y)
 {
@@ -386,10 +379,10 @@ EMU __m256i emu_half_si(__m512i x, int h)
 #undef _mm512_srli_epi16
 #define _mm512_slli_epi32 emu_slli_epi32
 #define _mm512_srli_epi32 emu_srli_epi32
+#define _mm512_srai_epi32 emu_srai_epi32
 #define _mm512_slli_epi16 emu_slli_epi16
 #define _mm512_srli_epi16 emu_srli_epi16
 #define _mm512_maddubs_epi16 emu_maddubs_epi16
-#define _mm512_dpwssd_epi32 emu_dpwssd_epi32
 #define _mm512_dpbusd_epi32 emu_dpbusd_epi32
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps emu_roundscale_ps

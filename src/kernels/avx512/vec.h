@@ -3,6 +3,8 @@
 #ifndef TK_KERNELS_AVX512_VEC_H
 #define TK_KERNELS_AVX512_VEC_H
 
+#include "kernels/kernels.h"
+
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
@@ -129,8 +131,9 @@ static inline __m256 v_hi(v16 a)
 // Sixteen lanes of 32 bits, or as many pairs of 16-bit words.
 typedef __m512i w16;
 
-// Tokens of a tile; panels read at once for one token, and whether registers hold its columns for all of them.
-enum { GEMM_TOKS = 8, GEMM_PANELS = 4, GEMM_SHARED = 1 };
+// Tokens of a tile; panels read at once for one token, and whether registers hold its columns for all of them; units and
+// panels whose instructions stand one after the other.
+enum { GEMM_TOKS = 8, GEMM_PANELS = 4, GEMM_SHARED = 1, GEMM_UNROLL = 8 };
 
 static inline w16 w_load(const void *p)
 {
@@ -166,16 +169,43 @@ static inline w16 w_or(w16 x, w16 y)
 }
 #define w_srl(x, n) _mm512_srli_epi16(x, n)
 #define w_sll(x, n) _mm512_slli_epi16(x, n)
+#define w_sra32(x, n) _mm512_srai_epi32(x, n)
 #define w_sll32(x, n) _mm512_slli_epi32(x, n)
-// acc + the products of neighbouring words, summed in pairs
-static inline w16 w_dot(w16 acc, w16 w, w16 x)
-{
-    return _mm512_dpwssd_epi32(acc, w, x);
-}
 // acc + the products of unsigned bytes and signed ones, summed by fours
 static inline w16 w_dot_bytes(w16 acc, w16 u, w16 s)
 {
     return _mm512_dpbusd_epi32(acc, u, s);
+}
+// Four columns of a group of bytes in all lanes, at .. at + 4 in the order of bytes of units.
+typedef struct x4 {
+    w16 hi, lo;
+} x4;
+static inline x4 x4_load(const tk_group16 *g, int at)
+{
+    int32_t hi, lo;
+    memcpy(&hi, g->hi + at, sizeof hi);
+    memcpy(&lo, g->lo + at, sizeof lo);
+    return (x4){w_set(hi), w_set(lo)};
+}
+// Sums of products of unsigned bytes and columns: 256 hi + lo.
+typedef struct s16 {
+    w16 hi, lo;
+} s16;
+static inline s16 s_set(int32_t x)
+{
+    return (s16){w_set(0), w_set(x)};
+}
+static inline s16 s_dot(s16 acc, w16 bytes, x4 x)
+{
+    return (s16){w_dot_bytes(acc.hi, bytes, x.hi), w_dot_bytes(acc.lo, bytes, x.lo)};
+}
+static inline s16 s_add(s16 x, s16 y)
+{
+    return (s16){w_add32(x.hi, y.hi), w_add32(x.lo, y.lo)};
+}
+static inline w16 s_total(s16 x)
+{
+    return w_add32(w_sll32(x.hi, 8), x.lo);
 }
 // each byte replaced by table[byte], bytes < 16
 static inline w16 w_look_up(__m128i table, w16 bytes)
@@ -242,24 +272,30 @@ static inline float v_abs_max(v16 a, v16 b)
     memcpy(&f, &r, sizeof f);
     return f;
 }
-// a and b rounded to 32 words, and the sum of each sixteen.
-static inline void v_store_words(int16_t *to, v16 a, v16 b, int32_t sum[2])
+// The low bytes of sixteen lanes, every eight in the order 0 4 1 5 2 6 3 7.
+static inline void store_low_bytes(int8_t *to, __m512i x)
+{
+    const __m128i order = _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_shuffle_epi8(_mm512_cvtepi32_epi8(x), order));
+}
+// a and b rounded to 32 bytes, and the sum of each sixteen.
+static inline void v_store_bytes(int8_t *to, v16 a, v16 b, int32_t sum[2])
 {
     __m512i p = _mm512_cvtps_epi32(a), q = _mm512_cvtps_epi32(b);
-    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi32_epi16(p));
-    _mm256_storeu_si256((__m256i *)(void *)(to + 16), _mm512_cvtepi32_epi16(q));
+    store_low_bytes(to, p);
+    store_low_bytes(to + 16, q);
     sum[0] = _mm512_reduce_add_epi32(p);
     sum[1] = _mm512_reduce_add_epi32(q);
 }
-
-// The same to 32 bytes, every eight in the order 0 4 1 5 2 6 3 7.
-static inline void v_store_bytes(int8_t *to, v16 a, v16 b, int32_t sum[2])
+// The same to two bytes each: a low byte is read as signed, so what is above half of 256 counts to the high one.
+static inline void v_store_group(tk_group16 *to, v16 a, v16 b, int32_t sum[2])
 {
-    const __m128i order = _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    const __m512i half = _mm512_set1_epi32(128);
     __m512i p = _mm512_cvtps_epi32(a), q = _mm512_cvtps_epi32(b);
-    _mm_storeu_si128((__m128i *)(void *)to, _mm_shuffle_epi8(_mm512_cvtepi32_epi8(p), order));
-    _mm_storeu_si128((__m128i *)(void *)(to + 16),
-                     _mm_shuffle_epi8(_mm512_cvtepi32_epi8(q), order));
+    store_low_bytes(to->hi, _mm512_srli_epi32(_mm512_add_epi32(p, half), 8));
+    store_low_bytes(to->hi + 16, _mm512_srli_epi32(_mm512_add_epi32(q, half), 8));
+    store_low_bytes(to->lo, p);
+    store_low_bytes(to->lo + 16, q);
     sum[0] = _mm512_reduce_add_epi32(p);
     sum[1] = _mm512_reduce_add_epi32(q);
 }

@@ -164,7 +164,7 @@ static TK_FN_SOFTMAX(softmax)
 
 static TK_FN_QUANTISE(quantise)
 {
-    for (int64_t k = 0; k < n; k += TK_GROUP, q += TK_GROUP) {
+    for (int64_t k = 0; k < n; k += TK_GROUP, q++) {
         int len = (int)TK_MIN((int64_t)TK_GROUP, n - k);
         float max = 0;
         bool whole = true;
@@ -172,13 +172,14 @@ static TK_FN_QUANTISE(quantise)
             max = fmaxf(max, fabsf(x[k + i]));
             whole &= isfinite(x[k + i]) != 0;
         }
-        float by = max >= 0x1p-100f ? 32767 / max : 0; // below, the reciprocal would not be finite
+        float by =
+            max >= 0x1p-100f ? TK_MOST16 / max : 0; // below, the reciprocal would not be finite
         sum[0] = sum[1] = 0;
         for (int i = 0; i < TK_GROUP; i++) {
-            q[i] = i < len && whole ? (int16_t)rintf(x[k + i] * by) : 0;
-            sum[i / 16] += q[i];
+            q->word[i] = i < len && whole ? (int16_t)rintf(x[k + i] * by) : 0;
+            sum[i / 16] += q->word[i];
         }
-        *scale++ = !whole ? NAN : by == 0 ? 0 : max / 32767;
+        *scale++ = !whole ? NAN : by == 0 ? 0 : max / TK_MOST16;
         sum += 2;
     }
 }
@@ -229,7 +230,8 @@ static TK_FN_QUANTISE8(quantise8)
 static float act_at(const tk_act *x, bool is_int, int64_t t, int64_t k)
 {
     if (!is_int) return x->f[t * x->ld + k];
-    return (float)x->q[t * x->n_group * TK_GROUP + k] * x->scale[t * x->n_group + k / TK_GROUP];
+    int64_t group = t * x->n_group + k / TK_GROUP;
+    return (float)x->q[group].word[k % TK_GROUP] * x->scale[group];
 }
 
 static TK_FN_GEMM(gemm)

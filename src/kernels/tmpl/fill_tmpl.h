@@ -44,6 +44,7 @@ void TK_TMPL_FILL(tk_kernels *k)
     k->gemm[TK_PACK_FP8] = TK_TMPL(gemm_fp8);
     k->kv_store[TK_KV_BF16] = TK_TMPL(kv_store_bf16);
 #if defined(__AVX512F__)
+    k->splits = true;
     k->quantise8 = TK_TMPL(quantise8);
     static const struct {
         tk_pack form;

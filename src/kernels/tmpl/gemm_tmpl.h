@@ -14,7 +14,8 @@ enum {
 
 // How many bytes, of all panels together, are asked for ahead of their use. Panels are short, so what comes after the end of one is
 // the beginning of the panel that will be met next: hardware cannot know, and would stop at the end of a page too.
-enum { TK_TMPL(AHEAD) = 4096 };
+// Measured: with 8 KiB, weights of 4 bits come from memory a third faster, those of 8 bits a sixth slower.
+enum { TK_TMPL(AHEAD) = 4096, TK_TMPL(AHEAD_4) = 8192 };
 
 // Offsets from what is read now to what is asked for.
 typedef struct TK_TMPL(ahead) {
@@ -34,15 +35,8 @@ TK_INLINE TK_TMPL(ahead)
                             .scale = next ? next_bytes - back * scale_bytes : n * scale_bytes};
 }
 
-TK_INLINE w16 TK_TMPL(pair)(const int16_t *x)
-{
-    int32_t p;
-    memcpy(&p, x, sizeof p);
-    return w_set(p);
-}
-
-// A group's sums of T tokens. Few tokens take several chains each, so that a dot product need not wait for the
-// one before: sums are of integers, and exact in any order.
+// Few tokens take several chains of dot products each, so that one need not wait for the one before: sums are of integers,
+// and exact in any order.
 enum { TK_TMPL(CHAINS) = 4 };
 
 TK_INLINE int TK_TMPL(chains)(const int T)
@@ -50,24 +44,32 @@ TK_INLINE int TK_TMPL(chains)(const int T)
     return T == 1 ? 4 : T == 2 ? 2 : 1;
 }
 
+// Of s16, which are two chains themselves on AVX-512.
+TK_INLINE int TK_TMPL(pairs)(const int T)
+{
+    return T == 1 ? 2 : 1;
+}
+
+// A group's sums of T tokens.
 typedef struct TK_TMPL(sums) {
-    w16 of[TK_TMPL(CHAINS)][GEMM_TOKS];
+    s16 of[2][GEMM_TOKS];
+    bool high_by_16; // the second of two are sums of 16 times the codes
 } TK_TMPL(sums);
 
-// The columns from k on of T tokens. One token that meets several panels has the pairs of a group in registers
-// already, for all of them.
+// Group g of T tokens. One token that meets several panels has it in registers already, for all of them.
 typedef struct TK_TMPL(cols) {
-    const int16_t *const *q;
-    int64_t k;
-    const w16 *pairs; // of columns k .., or NULL
+    const tk_group16 *const *q;
+    int64_t g;
+    const x4 *shared; // [8], or NULL
 } TK_TMPL(cols);
 
-TK_INLINE void TK_TMPL(dots)(TK_TMPL(sums) * acc, const int chain, w16 words, TK_TMPL(cols) x,
-                             const int j, const int T)
+// bytes: of columns at .. at + 4 in the order of bytes of units.
+TK_INLINE void TK_TMPL(dots)(TK_TMPL(sums) * acc, const int chain, w16 bytes, TK_TMPL(cols) x,
+                             const int at, const int T)
 {
     for (int t = 0; t < T; t++) {
-        w16 *to = &acc->of[chain % TK_TMPL(chains)(T)][t];
-        *to = w_dot(*to, words, x.pairs ? x.pairs[j / 2] : TK_TMPL(pair)(x.q[t] + x.k + j));
+        s16 *to = &acc->of[chain % TK_TMPL(pairs)(T)][t];
+        *to = s_dot(*to, bytes, x.shared ? x.shared[at / 4] : x4_load(x.q[t] + x.g, at));
     }
 }
 
@@ -77,23 +79,6 @@ TK_INLINE w16 TK_TMPL(unit)(const uint8_t *u, TK_TMPL(ahead) ahead)
     return w_load(u);
 }
 
-// A unit's eight columns of four bits.
-TK_INLINE void TK_TMPL(dots4)(TK_TMPL(sums) * acc, w16 q, TK_TMPL(cols) x, const int j, const int T)
-{
-    w16 low = w_set(0x000F000F);
-    TK_TMPL(dots)(acc, 0, w_and(q, low), x, j, T);
-    TK_TMPL(dots)(acc, 1, w_and(w_srl(q, 4), low), x, j + 2, T);
-    TK_TMPL(dots)(acc, 2, w_and(w_srl(q, 8), low), x, j + 4, T);
-    TK_TMPL(dots)(acc, 3, w_srl(q, 12), x, j + 6, T);
-}
-
-TK_INLINE void TK_TMPL(dots8)(TK_TMPL(sums) * acc, const int chain, w16 q, TK_TMPL(cols) x,
-                              const int j, const int T)
-{
-    TK_TMPL(dots)(acc, chain, w_and(q, w_set(0x00FF00FF)), x, j, T);
-    TK_TMPL(dots)(acc, chain + 1, w_srl(q, 8), x, j + 4, T);
-}
-
 // E2M1 doubled plus 12, unsigned bytes, of codes a byte.
 TK_INLINE w16 TK_TMPL(e2m1_codes)(w16 codes)
 {
@@ -101,57 +86,66 @@ TK_INLINE w16 TK_TMPL(e2m1_codes)(w16 codes)
                      codes);
 }
 
-TK_INLINE void TK_TMPL(dots_e2m1)(TK_TMPL(sums) * acc, w16 q, TK_TMPL(cols) x, const int j,
-                                  const int T)
+// n units of four bits. High codes with sums of their own need not be moved down.
+TK_INLINE void TK_TMPL(dots4)(TK_TMPL(sums) * acc, const uint8_t *u, TK_TMPL(ahead) ahead,
+                              TK_TMPL(cols) x, const int at, const int n, const bool is_e2m1,
+                              const int T)
 {
-    w16 low = w_set(0x0F0F0F0F), byte = w_set(0x00FF00FF);
-    w16 a = TK_TMPL(e2m1_codes)(w_and(q, low)), b = TK_TMPL(e2m1_codes)(w_and(w_srl(q, 4), low));
-    TK_TMPL(dots)(acc, 0, w_and(a, byte), x, j, T);
-    TK_TMPL(dots)(acc, 1, w_and(b, byte), x, j + 2, T);
-    TK_TMPL(dots)(acc, 2, w_srl(a, 8), x, j + 4, T);
-    TK_TMPL(dots)(acc, 3, w_srl(b, 8), x, j + 6, T);
+    w16 mask = w_set(0x0F0F0F0F);
+    acc->high_by_16 = !is_e2m1 && TK_TMPL(pairs)(T) > 1;
+#pragma GCC unroll GEMM_UNROLL
+    for (int j = 0; j < n; j++) {
+        w16 q = TK_TMPL(unit)(u + 64 * j, ahead), low = w_and(q, mask);
+        w16 high =
+            acc->high_by_16 ? w_and(q, w_set((int32_t)0xF0F0F0F0)) : w_and(w_srl(q, 4), mask);
+        if (is_e2m1) low = TK_TMPL(e2m1_codes)(low);
+        if (is_e2m1) high = TK_TMPL(e2m1_codes)(high);
+        TK_TMPL(dots)(acc, 0, low, x, at + 8 * j, T);
+        TK_TMPL(dots)(acc, 1, high, x, at + 8 * j + 4, T);
+    }
 }
 
 // Sixteen columns of six bits: two units of low nibbles, one of high pairs.
 TK_INLINE void TK_TMPL(dots6)(TK_TMPL(sums) * acc, const uint8_t *u, TK_TMPL(ahead) ahead,
-                              TK_TMPL(cols) x, const int j, const int T)
+                              TK_TMPL(cols) x, const int at, const int T)
 {
     w16 a = TK_TMPL(unit)(u, ahead), b = TK_TMPL(unit)(u + 64, ahead),
         h = TK_TMPL(unit)(u + 128, ahead);
-    w16 low = w_set(0x000F000F), high = w_set(0x00300030);
-    TK_TMPL(dots)(acc, 0, w_or(w_and(a, low), w_and(w_sll(h, 4), high)), x, j, T);
-    TK_TMPL(dots)(acc, 1, w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)), x, j + 2, T);
-    TK_TMPL(dots)(acc, 2, w_or(w_and(w_srl(a, 8), low), w_and(w_srl(h, 4), high)), x, j + 4, T);
-    TK_TMPL(dots)(acc, 3, w_or(w_srl(a, 12), w_and(w_srl(h, 6), high)), x, j + 6, T);
-    TK_TMPL(dots)(acc, 4, w_or(w_and(b, low), w_and(h, high)), x, j + 8, T);
-    TK_TMPL(dots)(acc, 5, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 2), high)), x, j + 10, T);
-    TK_TMPL(dots)(acc, 6, w_or(w_and(w_srl(b, 8), low), w_and(w_srl(h, 8), high)), x, j + 12, T);
-    TK_TMPL(dots)(acc, 7, w_or(w_srl(b, 12), w_and(w_srl(h, 10), high)), x, j + 14, T);
+    w16 low = w_set(0x0F0F0F0F), high = w_set(0x30303030);
+    TK_TMPL(dots)(acc, 0, w_or(w_and(a, low), w_and(w_sll(h, 4), high)), x, at, T);
+    TK_TMPL(dots)(acc, 1, w_or(w_and(w_srl(a, 4), low), w_and(w_sll(h, 2), high)), x, at + 4, T);
+    TK_TMPL(dots)(acc, 0, w_or(w_and(b, low), w_and(h, high)), x, at + 8, T);
+    TK_TMPL(dots)(acc, 1, w_or(w_and(w_srl(b, 4), low), w_and(w_srl(h, 2), high)), x, at + 12, T);
 }
 
 // What a tile works on: rows of T tokens.
 typedef struct TK_TMPL(rows) {
-    const int16_t *q[GEMM_TOKS];
+    const tk_group16 *q[GEMM_TOKS];
     const float *scale[GEMM_TOKS];
     const int32_t *sum[GEMM_TOKS];
     const float *f[GEMM_TOKS];
 } TK_TMPL(rows);
 
+TK_INLINE w16 TK_TMPL(total)(const TK_TMPL(sums) * acc, int t, const int T)
+{
+    if (TK_TMPL(pairs)(T) == 1) return s_total(acc->of[0][t]);
+    if (!acc->high_by_16) return s_total(s_add(acc->of[0][t], acc->of[1][t]));
+    return w_add32(s_total(acc->of[0][t]), w_sra32(s_total(acc->of[1][t]), 4));
+}
+
 // sum[t] += d * scale of token t's group g * (acc[t] + start * sum of the group), the start already in acc
 TK_INLINE void TK_TMPL(add_group)(v16 *sum, const TK_TMPL(sums) * acc, v16 d,
                                   const TK_TMPL(rows) * x, int64_t g, const int T)
 {
-    for (int t = 0; t < T; t++) {
-        w16 all = acc->of[0][t];
-        for (int c = 1; c < TK_TMPL(chains)(T); c++) all = w_add32(all, acc->of[c][t]);
-        sum[t] = v_fma(w_f32(all), v_mul(d, v_set(x->scale[t][g])), sum[t]);
-    }
+    for (int t = 0; t < T; t++)
+        sum[t] = v_fma(w_f32(TK_TMPL(total)(acc, t, T)), v_mul(d, v_set(x->scale[t][g])), sum[t]);
 }
 
 TK_INLINE void TK_TMPL(begin)(TK_TMPL(sums) * acc, int t, int32_t first, const int T)
 {
-    acc->of[0][t] = w_set(first);
-    for (int c = 1; c < TK_TMPL(chains)(T); c++) acc->of[c][t] = w_set(0);
+    acc->of[0][t] = s_set(first);
+    for (int c = 1; c < TK_TMPL(pairs)(T); c++) acc->of[c][t] = s_set(0);
+    acc->high_by_16 = false;
 }
 
 // Codes are stored with an offset: its part of the sum is taken off at the start.
@@ -178,47 +172,58 @@ TK_INLINE void TK_TMPL(add_min)(v16 *sum, v16 m, const TK_TMPL(rows) * x, int64_
     }
 }
 
+// What all groups of a superblock are multiplied by: converted once.
+typedef struct TK_TMPL(super) {
+    v16 d, minus_min;
+} TK_TMPL(super);
+
+// s: its scales.
+TK_INLINE TK_TMPL(super) TK_TMPL(super_of)(const uint8_t *s, const bool has_min)
+{
+    return (TK_TMPL(super)){.d = v_f16(s),
+                            .minus_min = has_min ? v_sub(v_zero(), v_f16(s + 32)) : v_zero()};
+}
+
 // One step of a form: a group i of 32 columns (BF16 and FP8: see there) of one panel. u: the panel's units, s: its
-// scales. pairs: see TK_TMPL(cols).
+// scales. shared: see TK_TMPL(cols).
 #define STEP(name)                                                                                 \
     TK_INLINE void TK_TMPL(step_##name)(const tk_packed *w, const uint8_t *u, const uint8_t *s,    \
                                         int64_t i, TK_TMPL(ahead) ahead, const TK_TMPL(rows) * x,  \
-                                        const w16 *pairs, v16 *sum, const int T)
+                                        const x4 *shared, const TK_TMPL(super) * super, v16 * sum, \
+                                        const int T)
 
-TK_INLINE void TK_TMPL(group4)(TK_TMPL(sums) * acc, const uint8_t *u, TK_TMPL(ahead) ahead,
-                               TK_TMPL(cols) c, const int T)
-{
-    for (int j = 0; j < 4; j++) TK_TMPL(dots4)(acc, TK_TMPL(unit)(u + 64 * j, ahead), c, 8 * j, T);
-}
-
-#define COLS(col) ((TK_TMPL(cols)){.q = x->q, .k = (col), .pairs = pairs})
+#define COLS ((TK_TMPL(cols)){.q = x->q, .g = i, .shared = shared})
 
 STEP(q8)
 {
     (void)w;
+    (void)super;
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 128, T);
     u += i * 512;
-    for (int j = 0; j < 8; j++) TK_TMPL(dots8)
-    (&acc, 2 * j, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), j / 2 * 8 + j % 2 * 2, T);
+#pragma GCC unroll GEMM_UNROLL
+    for (int j = 0; j < 8; j++)
+        TK_TMPL(dots)(&acc, j, TK_TMPL(unit)(u + 64 * j, ahead), COLS, 4 * j, T);
     TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 32), x, i, T);
 }
 
 STEP(q4)
 {
     (void)w;
+    (void)super;
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 8, T);
-    TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
+    TK_TMPL(dots4)(&acc, u + i * 256, ahead, COLS, 0, 4, false, T);
     TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 32), x, i, T);
 }
 
 STEP(q4m)
 {
     (void)w;
+    (void)super;
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 0, T);
-    TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
+    TK_TMPL(dots4)(&acc, u + i * 256, ahead, COLS, 0, 4, false, T);
     TK_TMPL(add_group)(sum, &acc, v_f16(s + i * 64), x, i, T);
     TK_TMPL(add_min)(sum, v_f16(s + i * 64 + 32), x, i, T);
 }
@@ -228,13 +233,17 @@ typedef struct TK_TMPL(affine) {
 } TK_TMPL(affine);
 
 // Those of group g.
+TK_INLINE TK_TMPL(affine) TK_TMPL(q4k_of)(const TK_TMPL(super) * super, const uint8_t *s, int64_t g)
+{
+    const __m128i *sm = (const __m128i *)(const void *)(s + g / 8 * 320 + 64 + g % 8 * 32);
+    return (TK_TMPL(affine)){.scale = v_mul(super->d, v_u8(_mm_loadu_si128(sm))),
+                             .min = v_mul(super->minus_min, v_u8(_mm_loadu_si128(sm + 1)))};
+}
+
 TK_INLINE TK_TMPL(affine) TK_TMPL(q4k_scales)(const uint8_t *s, int64_t g)
 {
-    s += g / 8 * 320;
-    const __m128i *sm = (const __m128i *)(const void *)(s + 64 + g % 8 * 32);
-    return (TK_TMPL(affine)){
-        .scale = v_mul(v_f16(s), v_u8(_mm_loadu_si128(sm))),
-        .min = v_mul(v_sub(v_zero(), v_f16(s + 32)), v_u8(_mm_loadu_si128(sm + 1)))};
+    TK_TMPL(super) super = TK_TMPL(super_of)(s + g / 8 * 320, true);
+    return TK_TMPL(q4k_of)(&super, s, g);
 }
 
 STEP(q4k)
@@ -242,18 +251,23 @@ STEP(q4k)
     (void)w;
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 0, T);
-    TK_TMPL(group4)(&acc, u + i * 256, ahead, COLS(i * 32), T);
-    TK_TMPL(affine) d = TK_TMPL(q4k_scales)(s, i);
+    TK_TMPL(dots4)(&acc, u + i * 256, ahead, COLS, 0, 4, false, T);
+    TK_TMPL(affine) d = TK_TMPL(q4k_of)(super, s, i);
     TK_TMPL(add_group)(sum, &acc, d.scale, x, i, T);
     TK_TMPL(add_min)(sum, d.min, x, i, T);
 }
 
 // That of sixteen columns.
+TK_INLINE v16 TK_TMPL(q6k_of)(const TK_TMPL(super) * super, const uint8_t *s, int64_t half)
+{
+    const uint8_t *by = s + half / 16 * 288 + 32 + half % 16 * 16;
+    return v_mul(super->d, v_i8(_mm_loadu_si128((const __m128i *)(const void *)by)));
+}
+
 TK_INLINE v16 TK_TMPL(q6k_scale)(const uint8_t *s, int64_t half)
 {
-    s += half / 16 * 288;
-    const uint8_t *by = s + 32 + half % 16 * 16;
-    return v_mul(v_f16(s), v_i8(_mm_loadu_si128((const __m128i *)(const void *)by)));
+    TK_TMPL(super) super = TK_TMPL(super_of)(s + half / 16 * 288, false);
+    return TK_TMPL(q6k_of)(&super, s, half);
 }
 
 TK_INLINE v16 TK_TMPL(nv4_scale)(const tk_packed *w, const uint8_t *s, int64_t half)
@@ -270,31 +284,30 @@ STEP(q6k)
     for (int h = 0; h < 2; h++, u += 192) {
         TK_TMPL(sums) acc;
         TK_TMPL(start16)(&acc, x, 2 * i + h, 32, T);
-        TK_TMPL(dots6)(&acc, u, ahead, COLS(i * 32), 16 * h, T);
-        TK_TMPL(add_group)(sum, &acc, TK_TMPL(q6k_scale)(s, 2 * i + h), x, i, T);
+        TK_TMPL(dots6)(&acc, u, ahead, COLS, 16 * h, T);
+        TK_TMPL(add_group)(sum, &acc, TK_TMPL(q6k_of)(super, s, 2 * i + h), x, i, T);
     }
 }
 
 STEP(mx4)
 {
     (void)w;
+    (void)super;
     TK_TMPL(sums) acc;
     TK_TMPL(start)(&acc, x, i, 12, T);
-    u += i * 256;
-    for (int j = 0; j < 4; j++)
-        TK_TMPL(dots_e2m1)(&acc, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 8 * j, T);
+    TK_TMPL(dots4)(&acc, u + i * 256, ahead, COLS, 0, 4, true, T);
     TK_TMPL(add_group)(sum, &acc, v_e8m0_half(s + i * 16), x, i, T);
 }
 
 // Sixteen columns a scale. The last group may be half a one.
 STEP(nv4)
 {
+    (void)super;
     u += i * 256;
     for (int h = 0; h < 2 && i * 32 + h * 16 < w->n_in; h++, u += 128) {
         TK_TMPL(sums) acc;
         TK_TMPL(start16)(&acc, x, 2 * i + h, 12, T);
-        for (int j = 0; j < 2; j++) TK_TMPL(dots_e2m1)
-        (&acc, TK_TMPL(unit)(u + 64 * j, ahead), COLS(i * 32), 16 * h + 8 * j, T);
+        TK_TMPL(dots4)(&acc, u, ahead, COLS, 16 * h, 2, true, T);
         TK_TMPL(add_group)(sum, &acc, TK_TMPL(nv4_scale)(w, s, 2 * i + h), x, i, T);
     }
 }
@@ -304,7 +317,8 @@ STEP(nv4)
 STEP(bf16)
 {
     (void)w;
-    (void)pairs;
+    (void)shared;
+    (void)super;
     (void)s;
     w16 q = TK_TMPL(unit)(u + i * 64, ahead);
     v16 even = w_as_f32(w_sll32(q, 16)), odd = w_as_f32(w_and(q, w_set((int32_t)0xFFFF0000)));
@@ -331,7 +345,8 @@ TK_INLINE void TK_TMPL(fp8_pair)(v16 *lo, v16 *hi, w16 q, int32_t by, const TK_T
 // A block of 128 columns under one scale.
 STEP(fp8)
 {
-    (void)pairs;
+    (void)shared;
+    (void)super;
     v16 lo[GEMM_TOKS], hi[GEMM_TOKS];
     float scale;
     memcpy(&scale, s + i * 4, sizeof scale);
@@ -363,7 +378,7 @@ static inline TK_TMPL(rows) TK_TMPL(rows_of)(const tk_act *x, const int32_t *ind
         int64_t row = index ? index[tok + t] : tok + t;
         r.f[t] = x->f + row * x->ld;
         if (x->q == NULL) continue;
-        r.q[t] = x->q + row * x->n_group * TK_GROUP;
+        r.q[t] = x->q + row * x->n_group;
         r.scale[t] = x->scale + row * x->n_group;
         r.sum[t] = x->sum + row * x->n_group * 2;
     }
@@ -371,22 +386,24 @@ static inline TK_TMPL(rows) TK_TMPL(rows_of)(const tk_act *x, const int32_t *ind
 }
 
 // What a step of each form takes: columns, and bytes of units and of scales (the scales of a superblock: an
-// eighth).
-#define FORM(form, cols, units, scales)                                                            \
+// eighth; how many f16 come first in them).
+#define FORM(form, cols, units, scales, super)                                                     \
     enum {                                                                                         \
         TK_TMPL(COLS_##form) = cols,                                                               \
         TK_TMPL(UNITS_##form) = units,                                                             \
-        TK_TMPL(SCALES_##form) = scales                                                            \
+        TK_TMPL(SCALES_##form) = scales,                                                           \
+        TK_TMPL(AHEAD_##form) = units == 256 ? TK_TMPL(AHEAD_4) : TK_TMPL(AHEAD),                  \
+        TK_TMPL(SUPER_##form) = super                                                              \
     };
-FORM(q8, TK_GROUP, 512, 32)
-FORM(q4, TK_GROUP, 256, 32)
-FORM(q4m, TK_GROUP, 256, 64)
-FORM(q4k, TK_GROUP, 256, 40)
-FORM(q6k, TK_GROUP, 384, 36)
-FORM(mx4, TK_GROUP, 256, 16)
-FORM(nv4, TK_GROUP, 256, 32)
-FORM(bf16, 2, 64, 0)
-FORM(fp8, TK_FP8_BLOCK, 2048, 4)
+FORM(q8, TK_GROUP, 512, 32, 0)
+FORM(q4, TK_GROUP, 256, 32, 0)
+FORM(q4m, TK_GROUP, 256, 64, 0)
+FORM(q4k, TK_GROUP, 256, 40, 2)
+FORM(q6k, TK_GROUP, 384, 36, 1)
+FORM(mx4, TK_GROUP, 256, 16, 0)
+FORM(nv4, TK_GROUP, 256, 32, 0)
+FORM(bf16, 2, 64, 0, 0)
+FORM(fp8, TK_FP8_BLOCK, 2048, 4, 0)
 #undef FORM
 
 // tile_<form>_<P>_<T>: n_step steps over P panels and T tokens.
@@ -397,25 +414,32 @@ FORM(fp8, TK_FP8_BLOCK, 2048, 4)
     {                                                                                              \
         const uint8_t *u[P];                                                                       \
         v16 sum[P][T];                                                                             \
+        TK_TMPL(super) super[P];                                                                   \
         for (int p = 0; p < P; p++) {                                                              \
             u[p] = w->data + (size_t)(panel0 + p) * w->panel_bytes;                                \
             for (int t = 0; t < T; t++) sum[p][t] = v_zero();                                      \
+            super[p] = (TK_TMPL(super)){v_zero(), v_zero()};                                       \
         }                                                                                          \
         for (int64_t i = 0; i < n_step; i++) {                                                     \
             TK_TMPL(ahead)                                                                         \
             ahead = TK_TMPL(look_ahead)(i, n_step, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form),  \
-                                        w->panel_bytes, P, TK_TMPL(AHEAD));                        \
+                                        w->panel_bytes, P, TK_TMPL(AHEAD_##form));                 \
                                                                                                    \
-            w16 pairs[TK_GROUP / 2];                                                               \
+            x4 cols[TK_GROUP / 4];                                                                 \
             const bool shared = P > 1 && GEMM_SHARED && (int)TK_TMPL(COLS_##form) == TK_GROUP;     \
-            for (int j = 0; shared && j < TK_GROUP / 2; j++)                                       \
-                pairs[j] = TK_TMPL(pair)(x->q[0] + i * TK_GROUP + 2 * j);                          \
-            for (int p = 0; p < P; p++) {                                                          \
+            for (int j = 0; shared && j < TK_GROUP / 4; j++)                                       \
+                cols[j] = x4_load(x->q[0] + i, 4 * j);                                             \
+            _Pragma("GCC unroll GEMM_UNROLL") for (int p = 0; p < P; p++)                          \
+            {                                                                                      \
                 const uint8_t *s = u[p] + w->scale_off;                                            \
                 if (TK_TMPL(SCALES_##form))                                                        \
                     _mm_prefetch((const char *)s + i * TK_TMPL(SCALES_##form) + ahead.scale,       \
                                  _MM_HINT_T1);                                                     \
-                TK_TMPL(step_##form)(w, u[p], s, i, ahead, x, shared ? pairs : NULL, sum[p], T);   \
+                if (TK_TMPL(SUPER_##form) && i % 8 == 0)                                           \
+                    super[p] = TK_TMPL(super_of)(s + i * TK_TMPL(SCALES_##form),                   \
+                                                 TK_TMPL(SUPER_##form) > 1);                       \
+                TK_TMPL(step_##form)                                                               \
+                (w, u[p], s, i, ahead, x, shared ? cols : NULL, &super[p], sum[p], T);             \
             }                                                                                      \
         }                                                                                          \
         for (int p = 0; p < P; p++)                                                                \
@@ -503,9 +527,14 @@ GEMM(q8)
 GEMM(q4)
 GEMM(q4m)
 GEMM(q4k)
-GEMM_STRETCH(q6k, TK_TMPL(STRETCH), g16)
 GEMM(mx4)
+#if defined(__AVX512F__)
+GEMM(q6k)
+GEMM(nv4)
+#else
+GEMM_STRETCH(q6k, TK_TMPL(STRETCH), g16)
 GEMM_STRETCH(nv4, TK_TMPL(STRETCH), g16)
+#endif
 GEMM(bf16)
 GEMM_STRETCH(fp8, TK_TMPL(STRETCH_F), blocks)
 
@@ -544,9 +573,9 @@ TK_INLINE TK_TMPL(group) TK_TMPL(group_of)(const float *x, int64_t n, float most
 
 static TK_FN_QUANTISE(TK_TMPL(quantise))
 {
-    for (int64_t k = 0; k < n; k += TK_GROUP, q += TK_GROUP, sum += 2) {
-        TK_TMPL(group) g = TK_TMPL(group_of)(x + k, n - k, 32767);
-        v_store_words(q, g.lo, g.hi, sum);
+    for (int64_t k = 0; k < n; k += TK_GROUP, q++, sum += 2) {
+        TK_TMPL(group) g = TK_TMPL(group_of)(x + k, n - k, TK_MOST16);
+        v_store_group(q, g.lo, g.hi, sum);
         *scale++ = g.scale;
     }
 }

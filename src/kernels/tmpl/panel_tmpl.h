@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Packed weights times many tokens: a stretch of a panel is unpacked once, to words (or floats) that lie as
-// registers want them, and all tokens meet it in the first-level cache. Sums are those of gemm_tmpl.h, group
+// Packed weights times many tokens: a stretch of a panel is unpacked once, to floats (and on AVX2 to words) that lie as
+// registers want them, and all tokens meet it in the first-level cache. Products of bytes (AVX-512) need no words. Sums are those of gemm_tmpl.h, group
 // by group in the same order, carried from stretch to stretch in y: the same bits.
 enum {
     TK_TMPL(STRETCH) = 512,  // columns unpacked at a time as words: 16 KiB
@@ -16,6 +16,7 @@ typedef struct TK_TMPL(stretch) {
     _Alignas(64) float scale[TK_TMPL(STRETCH) / 16][TK_PANEL_ROWS];
 } TK_TMPL(stretch);
 
+#if !defined(__AVX512F__)
 TK_INLINE int16_t *TK_TMPL(put)(int16_t *to, w16 words)
 {
     w_store(to, words);
@@ -60,11 +61,14 @@ TK_INLINE __m128i TK_TMPL(at16)(const uint8_t *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
+#endif
+
 // Columns [k, k + n) of a panel, k a multiple of 256 (n too, or to the end). u: units, s: scales.
 #define UNPACK(name)                                                                               \
     static void TK_TMPL(unpack_##name)(const tk_packed *w, const uint8_t *u, const uint8_t *s,     \
                                        int64_t k, int64_t n, TK_TMPL(stretch) * to)
 
+#if !defined(__AVX512F__)
 UNPACK(q6k)
 {
     (void)w;
@@ -84,6 +88,8 @@ UNPACK(nv4)
     for (int64_t g = 0; g < n / 16; g++)
         v_store(to->scale[g], v_mul(v_e4m3(TK_TMPL(at16)(s + k + g * 16)), by));
 }
+
+#endif
 
 UNPACK(fp8)
 {
@@ -105,6 +111,7 @@ UNPACK(fp8)
 }
 #undef UNPACK
 
+#if !defined(__AVX512F__)
 // T tokens meet a stretch of whole groups of sixteen; y[t] is carried on.
 TK_INLINE void TK_TMPL(meet)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x, int64_t k0,
                              int64_t n, v16 *sum, const int T)
@@ -116,11 +123,16 @@ TK_INLINE void TK_TMPL(meet)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x
         int64_t g = (k0 + k) / TK_GROUP;
         for (int t = 0; t < T; t++) TK_TMPL(begin)(&acc, t, 0, T);
 #pragma GCC unroll 4
-        for (int i = 0; i < HALF; i += 2, words += 2 * TK_PANEL_ROWS) TK_TMPL(dots)
-        (&acc, i / 2, w_load(words), (TK_TMPL(cols)){.q = x->q, .k = k0 + k}, i, T);
+        for (int i = 0; i < HALF; i += 2, words += 2 * TK_PANEL_ROWS) {
+            w16 pair = w_load(words);
+            for (int t = 0; t < T; t++)
+                acc.of[0][t] =
+                    w_dot(acc.of[0][t], pair, w_set_pair(x->q[t][g].word + k % TK_GROUP + i));
+        }
         TK_TMPL(add_group)(sum, &acc, v_load(w->scale[k / HALF]), x, g, T);
     }
 }
+#endif
 
 // What T tokens do with a stretch, sums carried on in y.
 typedef void (*TK_TMPL(meet_fn))(const TK_TMPL(stretch) *, const TK_TMPL(rows) *, int64_t, int64_t,
@@ -151,7 +163,9 @@ typedef struct TK_TMPL(panel_way) {
     MEET(name##_half, GEMM_TOKS / 2, TK_TMPL(fn)(w, x, k0, n, sum, GEMM_TOKS / 2))                 \
     MEET(name##_full, GEMM_TOKS, TK_TMPL(fn)(w, x, k0, n, sum, GEMM_TOKS))
 
+#if !defined(__AVX512F__)
 MEETS(g16, meet)
+#endif
 
 // Even and odd columns of a block of 128 are summed apart, as gemm_tmpl.h has them in neighbouring lanes.
 TK_INLINE void TK_TMPL(meet_blocks)(const TK_TMPL(stretch) * w, const TK_TMPL(rows) * x, int64_t k0,

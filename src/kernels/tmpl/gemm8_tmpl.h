@@ -222,18 +222,34 @@ STEP8(nv4)
 #undef SCALES8
 #undef STEP8
 
+// What a tile asks of memory while it multiplies. The first tile of two panels has them come a little ahead of itself. Those of
+// the other tokens find them in the second-level cache, and memory would rest meanwhile: they share out the next two panels,
+// each asking for those groups of them that leave the remainder `turn` by n_turn.
+typedef struct TK_TMPL(pace) {
+    int64_t next; // bytes to the next panels; 0: there are none, or this is a first tile
+    int turn, n_turn;
+} TK_TMPL(pace);
+
 // tile8_<form>_<P>_<T>: all groups of P panels and T tokens.
 #define TILE8(form, P, T)                                                                          \
     static void TK_TMPL(tile8_##form##_##P##_##T)(const TK_TMPL(tile8) * t8, int64_t n_group,      \
+                                                  TK_TMPL(pace) pace,                              \
                                                   v16(*sum)[TK_TMPL(BYTE_TOKS)])                   \
     {                                                                                              \
         v16 s[P][TK_TMPL(BYTE_TOKS)];                                                              \
         for (int p = 0; p < P; p++)                                                                \
             for (int t = 0; t < T; t++) s[p][t] = v_zero();                                        \
+        int64_t due = pace.turn;                                                                   \
         for (int64_t g = 0; g < n_group; g++) {                                                    \
-            TK_TMPL(ahead)                                                                         \
-            ahead = TK_TMPL(look_ahead)(g, n_group, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form), \
+            TK_TMPL(ahead) ahead = {0, 0};                                                         \
+            if (pace.n_turn == 0)                                                                  \
+                ahead =                                                                            \
+                    TK_TMPL(look_ahead)(g, n_group, TK_TMPL(UNITS_##form), TK_TMPL(SCALES_##form), \
                                         t8->w->panel_bytes, P, TK_TMPL(BYTE_AHEAD));               \
+            else if (g == due) {                                                                   \
+                ahead = (TK_TMPL(ahead)){pace.next, pace.next};                                    \
+                due += pace.n_turn;                                                                \
+            }                                                                                      \
             for (int p = 0; p < P; p++)                                                            \
                 _mm_prefetch((const char *)t8->u[p] + t8->w->scale_off +                           \
                                  g * TK_TMPL(SCALES_##form) + ahead.scale,                         \
@@ -252,16 +268,19 @@ STEP8(nv4)
         TK_TMPL(step8_##form)(t8, g, (TK_TMPL(ahead)){0, 0}, sum, P, 1);                           \
     }
 
-typedef void (*TK_TMPL(tile8_fn))(const TK_TMPL(tile8) *, int64_t, v16 (*)[TK_TMPL(BYTE_TOKS)]);
+typedef void (*TK_TMPL(tile8_fn))(const TK_TMPL(tile8) *, int64_t, TK_TMPL(pace),
+                                  v16 (*)[TK_TMPL(BYTE_TOKS)]);
+typedef void (*TK_TMPL(more8_fn))(const TK_TMPL(tile8) *, int64_t, v16 (*)[TK_TMPL(BYTE_TOKS)]);
 
 // Of a form: tiles by [panels - 1][tokens - 1], and single groups.
 typedef struct TK_TMPL(form8) {
-    TK_TMPL(tile8_fn) tile[2][TK_TMPL(BYTE_TOKS)], more[2];
+    TK_TMPL(tile8_fn) tile[2][TK_TMPL(BYTE_TOKS)];
+    TK_TMPL(more8_fn) more[2];
 } TK_TMPL(form8);
 
 // sum += what the second eight bits of row `tok` add
 TK_INLINE void TK_TMPL(add_more8)(const tk_act *x, int64_t tok, TK_TMPL(tile8) t8,
-                                  TK_TMPL(tile8_fn) more, v16 (*sum)[TK_TMPL(BYTE_TOKS)])
+                                  TK_TMPL(more8_fn) more, v16 (*sum)[TK_TMPL(BYTE_TOKS)])
 {
     const int32_t *of = x->more + tok * tk_row8_more(x->n_group);
     const tk_group8 *row = x->b + tok * tk_row8(x->n_group);
@@ -272,6 +291,18 @@ TK_INLINE void TK_TMPL(add_more8)(const tk_act *x, int64_t tok, TK_TMPL(tile8) t
     }
 }
 
+// Of tile i_tile of n_tile over panels p .. p + P of n_panel. The first panels' first tile is a stream; later panels are
+// there already, and all of their tiles share.
+TK_INLINE TK_TMPL(pace)
+    TK_TMPL(pace_of)(const tk_packed *w, int p, int P, int n_panel, int i_tile, int n_tile)
+{
+    int streams = p == 0 || n_tile == 1;
+    if (i_tile < streams) return (TK_TMPL(pace)){0, 0, 0};
+    bool last = p + P >= n_panel;
+    return (TK_TMPL(pace)){last ? 0 : P * (int64_t)w->panel_bytes, i_tile - streams,
+                           n_tile - streams};
+}
+
 TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, const tk_act *x,
                               int n_tok, float *y, int64_t ldy, const TK_TMPL(form8) * form)
 {
@@ -279,11 +310,13 @@ TK_INLINE void TK_TMPL(gemm8)(const tk_packed *w, int64_t panel0, int n_panel, c
         P = TK_MIN(2, n_panel - p);
         TK_TMPL(tile8) t8 = {.w = w};
         for (int i = 0; i < P; i++) t8.u[i] = w->data + (size_t)(panel0 + p + i) * w->panel_bytes;
-        for (int tok = 0, T; tok < n_tok; tok += T) {
+        int n_tile = (n_tok + TK_TMPL(BYTE_TOKS) - 1) / TK_TMPL(BYTE_TOKS);
+        for (int tok = 0, i_tile = 0, T; tok < n_tok; tok += T, i_tile++) {
             v16 sum[2][TK_TMPL(BYTE_TOKS)];
             T = TK_MIN((int)TK_TMPL(BYTE_TOKS), n_tok - tok);
             for (int t = 0; t < T; t++) t8.x[t] = x->b + (tok + t) * tk_row8(x->n_group);
-            form->tile[P - 1][T - 1](&t8, x->n_group, sum);
+            form->tile[P - 1][T - 1](&t8, x->n_group,
+                                     TK_TMPL(pace_of)(w, p, P, n_panel, i_tile, n_tile), sum);
             for (int t = 0; t < T; t++) TK_TMPL(add_more8)
             (x, tok + t, t8, form->more[P - 1], (v16(*)[TK_TMPL(BYTE_TOKS)]) & sum[0][t]);
             for (int i = 0; i < P; i++)

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { RESERVE_MB = 3000 }; // runtime, graphs, workspace of one accelerator
+enum { RESERVE_MB = 5000 }; // runtime, graphs, activations of one accelerator
 
 static inline double corner(double a, double b)
 {

@@ -339,7 +339,7 @@ void tk_params_roofline(tk_params *out)
     }
     out->v[TK_P_T_STEP] = out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = 0;
     out->v[TK_P_NET_ALPHA] = 0;
-    out->v[TK_P_DISAGG_FIRST] = 0;
+    out->v[TK_P_DISAGG_FIRST] = out->v[TK_P_BALANCE] = 0;
     out->v[TK_P_DISAGG_BURST] = out->v[TK_P_PREFILL_SLOW] = 1;
     out->v[TK_P_ROOM_TRTLLM] = out->v[TK_P_ROOM_OTHER] = 1;
 }

@@ -230,6 +230,7 @@ static void add_op(tk_cost *t, double *cause, double n, double flop, double byte
     *cause += s;
     t->s += s;
     t->flop += n * flop;
+    t->flop_s += n * flop / peak;
     t->mem_bytes += n * bytes;
 }
 

@@ -53,6 +53,7 @@ typedef struct tk_cost {
     double s; // total, seconds
     double linear, expert, attention, comm, fixed, host;
     double flop, mem_bytes; // of one accelerator
+    double flop_s;          // of s, that its tensor cores would be busy at the rate they reach
 } tk_cost;
 
 void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out);

@@ -330,7 +330,7 @@ void tk_params_roofline(tk_params *out)
     expand_floor(&p, x, &flat);
     *out = flat;
     for (size_t i = 0; i < TK_COUNT(one); i++) out->v[one[i]] = 1;
-    out->v[TK_P_IMBALANCE] = out->v[TK_P_TREND] = out->v[TK_P_CAP_EXP] = 0;
+    out->v[TK_P_OVERLAP] = out->v[TK_P_IMBALANCE] = out->v[TK_P_TREND] = out->v[TK_P_CAP_EXP] = 0;
     for (int b = 0; b < TK_BACKEND_COUNT; b++) {
         out->v[TK_P_T_LAYER_TRTLLM + b] = out->v[TK_P_T_MOE_TRTLLM + b] = 0;
         out->v[TK_P_T_SEQ_TRTLLM + b] = 0;

@@ -648,7 +648,7 @@ static void long_prompts_at_a_tight_pace_are_served_apart(void **state)
 // DeepSeek's production on H800 (open-infra-index, day 6, 2025-02): instances of 4 nodes read 73,700 tokens/s a node, hits
 // counted, those of 18 write 14,800 at 21 tokens/s per user. Mean context 4,989 and 3.6 tokens in per token out give the
 // lengths. Never fitted. The model adds up what DeepSeek overlaps (docs/planner.md), so it may be slower, not faster.
-static void deepseeks_pools_are_priced_within_half(void **state)
+static void deepseeks_pools_are_priced_within_a_fifth(void **state)
 {
     (void)state;
     const tk_layout read = {.tp = 1, .dp = 32, .pp = 1, .ep = 32, .moe_tp = 1, .cp = 1};
@@ -672,8 +672,8 @@ static void deepseeks_pools_are_priced_within_half(void **state)
     double read_per_node = rate / 0.95 * in.isl / 4, written_per_node = o.out_tok_per_s / 18;
     print_message("a node reads %.0f (73,700) and writes %.0f (14,800) tokens/s\n", read_per_node,
                   written_per_node);
-    assert_true(read_per_node > 0.5 * 73700 && read_per_node < 73700);
-    assert_true(written_per_node > 0.5 * 14800 && written_per_node < 14800);
+    assert_true(fabs(read_per_node / 73700 - 1) < 0.2);
+    assert_true(fabs(written_per_node / 14800 - 1) < 0.2);
 }
 
 static void attribution_sums_to_the_gain(void **state)
@@ -719,7 +719,7 @@ int main(void)
         cmocka_unit_test(the_search_finds_the_best_pools),
         cmocka_unit_test(pools_of_thousands_are_as_good_as_of_dozens),
         cmocka_unit_test(long_prompts_at_a_tight_pace_are_served_apart),
-        cmocka_unit_test(deepseeks_pools_are_priced_within_half),
+        cmocka_unit_test(deepseeks_pools_are_priced_within_a_fifth),
         cmocka_unit_test(attribution_sums_to_the_gain),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

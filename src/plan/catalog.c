@@ -141,9 +141,8 @@ static tk_status check_part(const json_t *j, const tk_hw *h, const char *where, 
     if (fabs(gb - round(gb)) > 0.05 && fabs(gib - round(gib)) < 0.02)
         return tk_fail(err, TK_BAD_INPUT, "%s: %.2f GB is %.0f GiB: the label says GB", where, gb,
                        gib);
-    if (h->mem_usable_bytes > h->mem_bytes)
-        return tk_fail(err, TK_BAD_INPUT,
-                       "%s: %.1f GB usable of %.1f GB: GiB were taken for GB somewhere", where,
+    if (h->mem_usable_bytes > 1.0738 * h->mem_bytes)
+        return tk_fail(err, TK_BAD_INPUT, "%s: %.1f GB usable of %.0f labelled, GB or GiB", where,
                        h->mem_usable_bytes * 1e-9, gb);
     static const struct {
         const char *gen;
@@ -158,6 +157,16 @@ static tk_status check_part(const json_t *j, const tk_hw *h, const char *where, 
                            "%s: %.0f GB/s is both ways: one way %s carries %.0f GB/s", where,
                            h->link_bytes_per_s * 1e-9, gen, links[i].max_gb);
     return TK_OK;
+}
+
+// What runtimes print, in GiB. A label of 80 GB means stacks of 16 GiB, so that more than it is usable: 81,559 MiB.
+static tk_status usable(const json_t *j, double *bytes, const char *where, tk_err *err)
+{
+    const json_t *o = tk_json_get(j, "memory_usable");
+    const char *unit = o ? json_string_value(tk_json_get(o, "unit")) : NULL;
+    if (unit && strcmp(unit, "GiB") == 0)
+        return number(j, "memory_usable", "GiB", 1073741824.0, bytes, where, err);
+    return number(j, "memory_usable", "GB", 1e9, bytes, where, err);
 }
 
 static tk_status read_part(const json_t *j, tk_hw *h, const char *where, tk_err *err)
@@ -178,7 +187,7 @@ static tk_status read_part(const json_t *j, tk_hw *h, const char *where, tk_err 
     TK_TRY(number(j, "fp4", "TFLOP/s dense", 1e12, &h->flops[TK_PREC_FP4], where, err));
     TK_TRY(number(j, "memory", "GB", 1e9, &h->mem_bytes, where, err));
     h->mem_usable_bytes = h->mem_bytes;
-    TK_TRY(number(j, "memory_usable", "GB", 1e9, &h->mem_usable_bytes, where, err));
+    TK_TRY(usable(j, &h->mem_usable_bytes, where, err));
     TK_TRY(number(j, "memory_bandwidth", "TB/s", 1e12, &h->mem_bytes_per_s, where, err));
     TK_TRY(number(j, "link", "GB/s one way", 1e9, &h->link_bytes_per_s, where, err));
     TK_TRY(number(j, "network", "Gb/s one way", 1e9 / 8, &h->net_bytes_per_s, where, err));

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { RESERVE_MB = 3000 }; // runtime, graphs, workspace of one accelerator
+enum { RESERVE_MB = 5000 }; // runtime, graphs, activations of one accelerator
 
 static inline double corner(double a, double b)
 {
@@ -230,6 +230,7 @@ static void add_op(tk_cost *t, double *cause, double n, double flop, double byte
     *cause += s;
     t->s += s;
     t->flop += n * flop;
+    t->flop_s += n * flop / peak;
     t->mem_bytes += n * bytes;
 }
 
@@ -290,6 +291,15 @@ static void add_comm(const tk_case *c, const sizes *z, const tk_shape_layer *l, 
     t->s += l->n * s;
 }
 
+// Exchange beyond the scale-up domain runs beside the other half batch's work (SGLang and DeepSeek's own engine): what
+// of it is hidden. A single token cannot be halved.
+static double hidden(const tk_case *c, const sizes *z, const tk_cost *t)
+{
+    bool wide = c->at.dp > 1 && c->at.ep * c->at.moe_tp > c->hw->scale_up;
+    if (!wide || c->backend != TK_BACKEND_SGLANG || z->attn_tok <= 1) return 0;
+    return c->k->v[TK_P_OVERLAP] * (1 - 1 / z->attn_tok) * fmin(t->comm, t->s - t->comm);
+}
+
 static double fixed_of(const tk_case *c, const tk_shape_layer *l)
 {
     const double *v = c->k->v;
@@ -319,6 +329,9 @@ void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out)
         out->fixed += fixed;
         out->s += fixed;
     }
+    double beside = hidden(c, &z, out);
+    out->comm -= beside;
+    out->s -= beside;
     double head = (double)c->shape->vocab * c->shape->hidden / c->at.tp;
     double head_tok = w->prefill ? z.attn_seq : z.attn_tok;
     add_op(out, &out->linear, 1, 2 * head * head_tok, head * c->prec.head_bytes,

@@ -5,6 +5,7 @@
 //   t_op   = (t_flop^p + t_mem^p)^(1/p), p = 4: a maximum with a soft corner
 //   t_flop = FLOP / (ec peak),  t_mem = bytes / (em bandwidth)
 //   t_step = sum over layers [attention + FFN or experts + collectives + fixed(backend, date)] + head + step
+//            - exchange that two micro-batches hide (wide expert parallelism)
 #ifndef TK_PLAN_COST_H
 #define TK_PLAN_COST_H
 
@@ -53,6 +54,7 @@ typedef struct tk_cost {
     double s; // total, seconds
     double linear, expert, attention, comm, fixed, host;
     double flop, mem_bytes; // of one accelerator
+    double flop_s;          // of s, that its tensor cores would be busy at the rate they reach
 } tk_cost;
 
 void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out);

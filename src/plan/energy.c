@@ -10,7 +10,7 @@ static double limit_w(const tk_case *c)
 }
 
 typedef struct load {
-    double mem, flop; // of one accelerator, per second
+    double mem, flop; // of one accelerator: bytes per second; seconds of tensor cores per second
 } load;
 
 static tk_power power_of(const tk_case *c, load l)
@@ -19,7 +19,7 @@ static tk_power power_of(const tk_case *c, load l)
     bool blackwell = c->hw->gen == TK_GEN_BLACKWELL;
     // a pipeline's stages work on other micro-batches meanwhile: the step holds all of them
     double mem_share = fmin(1, l.mem / c->hw->mem_bytes_per_s);
-    double flop_share = fmin(1, l.flop / c->hw->flops[TK_PREC_BF16]);
+    double flop_share = fmin(1, l.flop);
     double base = v[blackwell ? TK_P_PW_BASE_BW : TK_P_PW_BASE_HOPPER];
     double a = v[blackwell ? TK_P_PW_MEM_BW : TK_P_PW_MEM_HOPPER];
     double b = v[blackwell ? TK_P_PW_FLOP_BW : TK_P_PW_FLOP_HOPPER];
@@ -46,11 +46,11 @@ void tk_energy_serving(const tk_serve_in *in, const tk_serve_out *o, tk_power *o
     double steps = 1 / (o->tpot_s * tau);
     double prompts = in->disagg ? 0 : o->req_per_s / in->n_decode / d->dp;
     *out = power_of(&in->decode, (load){steps * o->step.mem_bytes + prompts * o->prompt.mem_bytes,
-                                        steps * o->step.flop + prompts * o->prompt.flop});
+                                        steps * o->step.flop_s + prompts * o->prompt.flop_s});
     if (!in->disagg || in->n_prefill == 0) return;
     prompts = o->req_per_s / in->n_prefill / p->dp / p->pp;
     tk_power pool =
-        power_of(&in->prefill, (load){prompts * o->prompt.mem_bytes, prompts * o->prompt.flop});
+        power_of(&in->prefill, (load){prompts * o->prompt.mem_bytes, prompts * o->prompt.flop_s});
     blend(out, (double)in->n_decode * tk_layout_ranks(d), &pool,
           (double)in->n_prefill * tk_layout_ranks(p));
 }

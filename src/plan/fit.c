@@ -330,7 +330,7 @@ void tk_params_roofline(tk_params *out)
     expand_floor(&p, x, &flat);
     *out = flat;
     for (size_t i = 0; i < TK_COUNT(one); i++) out->v[one[i]] = 1;
-    out->v[TK_P_IMBALANCE] = out->v[TK_P_TREND] = out->v[TK_P_CAP_EXP] = 0;
+    out->v[TK_P_OVERLAP] = out->v[TK_P_IMBALANCE] = out->v[TK_P_TREND] = out->v[TK_P_CAP_EXP] = 0;
     for (int b = 0; b < TK_BACKEND_COUNT; b++) {
         out->v[TK_P_T_LAYER_TRTLLM + b] = out->v[TK_P_T_MOE_TRTLLM + b] = 0;
         out->v[TK_P_T_SEQ_TRTLLM + b] = 0;
@@ -339,7 +339,7 @@ void tk_params_roofline(tk_params *out)
     }
     out->v[TK_P_T_STEP] = out->v[TK_P_AR_ALPHA] = out->v[TK_P_A2A_ALPHA] = 0;
     out->v[TK_P_NET_ALPHA] = 0;
-    out->v[TK_P_DISAGG_FIRST] = 0;
+    out->v[TK_P_DISAGG_FIRST] = out->v[TK_P_BALANCE] = 0;
     out->v[TK_P_DISAGG_BURST] = out->v[TK_P_PREFILL_SLOW] = 1;
     out->v[TK_P_ROOM_TRTLLM] = out->v[TK_P_ROOM_OTHER] = 1;
 }

@@ -77,6 +77,9 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(A2A_LINK, "alltoall_link", "of one-way link", SERVE, 1, .35, .40, TK_FROM_DEEPEP)            \
     X(NET_ALPHA, "network_latency", "us per call", SERVE, 1, 40, .40, TK_FROM_DEEPEP)              \
     X(NET_LINK, "network_link", "of NIC rate", SERVE, 1, .80, .20, TK_FROM_DEEPEP)                 \
+    X(OVERLAP, "exchange_overlap", "of exchange hidden", SERVE, 1, .70, .15,                       \
+      "27-35 % from two-batch overlap where exchange is a third, lmsys.org large-scale EP, "       \
+      "2025-05")                                                                                   \
     X(IMBALANCE, "imbalance", "x mean per ln(EP)", SERVE, 1, .12, .50, TK_FROM_GUESS)              \
     TK_PARAM_PER_BACKEND(X, T_LAYER, "layer", "us per layer", SERVE, 1, 45, 70, 96, 40, 70, 90,    \
                          150, .20, TK_FROM_FIXED)                                                  \
@@ -110,6 +113,8 @@ typedef enum tk_stage { TK_STAGE_SERVE, TK_STAGE_TTFT, TK_STAGE_TRAIN, TK_STAGE_
     X(SERVER_LOAD, "server_load", "of offline rate", SERVE, 1, .92, .06, TK_FROM_GUESS)            \
     TK_PARAM_PER_BACKEND(X, FIRST, "first_token", "ms per 500 products", TTFT, 1, 60, 25, 90, 30,  \
                          30, 100, 100, .60, TK_FROM_GUESS)                                         \
+    X(BALANCE, "attention_balance", "steps", TTFT, 1, 40, .40,                                     \
+      "timeout_iters 60 in InferenceX's scripts, 2025-11")                                         \
     X(ROOM_TRTLLM, "cache_room_trtllm", "x computed", TTFT, 1, 1, .05, TK_FROM_GUESS)              \
     X(ROOM_OTHER, "cache_room_other", "x computed", TTFT, 1, 1, .05, TK_FROM_GUESS)                \
     X(PREFILL_SLOW, "prefill_alone", "x prefill time", TTFT, 1, 1.35, .08, TK_FROM_GUESS)          \

@@ -120,7 +120,7 @@ static tk_status base_case(const tk_ask *a, tk_case *c, tk_err *err)
                    .backend = (tk_backend)a->out->backend,
                    .year = r->year > 0 ? r->year : 2025.75,
                    .fixed_scale = 1,
-                   .mem_share = 0.93};
+                   .mem_share = 0.9};
     if (strncmp(r->f[TK_COL_SYSTEM], "MLPerf", 6) == 0) c->backend = TK_BACKEND_MLPERF;
     const char *word = r->f[TK_COL_PRECISION];
     if (tk_precision_parse(word, c->shape, c->hw, c->backend, &c->prec, NULL) != TK_OK)

@@ -125,6 +125,16 @@ static double over_slots(const tk_rounds_in *r)
     return sqrt(wait) * pow(tk_rounds_wait(&few) * tk_rounds_wait(&many), 0.25);
 }
 
+// TensorRT-LLM holds prompts back until every rank of data-parallel attention has one to read, for so many steps at
+// most (attention_dp_config: enable_balance, timeout_iters 60). With fewer users than ranks none is waited for.
+static double balance_s(const tk_serve_in *in, double step_s)
+{
+    const tk_case *c = &in->decode;
+    bool apart = c->at.dp > 1 && in->users / in->n_decode >= c->at.dp;
+    return c->backend == TK_BACKEND_TRTLLM && apart && !in->disagg ? c->k->v[TK_P_BALANCE] * step_s
+                                                                   : 0;
+}
+
 // Mean time from a prompt's sending to its first token beyond the wait for a place, o->wait_s, when all users began at
 // once.
 static double rounds_s(const tk_serve_in *in, const solver *s, tk_serve_out *o)
@@ -156,10 +166,11 @@ static double rounds_s(const tk_serve_in *in, const solver *s, tk_serve_out *o)
         r.slots = r.users;
     }
     o->wait_s = 0;
-    double all = over_slots(&r);
+    double held = balance_s(in, low + more * (r.users - 1));
+    double all = over_slots(&r) + held;
     if (r.slots * 7 / 8 >= r.users) return all;
     r.slots = r.users;
-    double service = fmin(all, tk_rounds_wait(&r));
+    double service = fmin(all, tk_rounds_wait(&r) + held);
     o->wait_s = all - service;
     return service;
 }

@@ -113,6 +113,20 @@ static void usual_mistakes_are_refused_with_the_reason(void **state)
     expect_part("1979", tf, "80", gb, "nobody", "450", ow, "no source with a date");
 }
 
+// A label of 80 GB means GiB: nvidia-smi says 81,559 MiB, 85.5 GB. Taken for GB, caches come out 7 % and more too small.
+static void runtimes_see_gib(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *part;
+        double mib;
+    } seen[] = {{"h100", 81559}, {"gb300", 284208}};
+    for (size_t i = 0; i < TK_COUNT(seen); i++) {
+        double share = hw(seen[i].part)->mem_usable_bytes / (seen[i].mib * 1048576);
+        assert_true(share > 0.98 && share <= 1.001);
+    }
+}
+
 static void kv_bytes_match_the_published_table(void **state)
 {
     (void)state;
@@ -197,6 +211,7 @@ int main(void)
         cmocka_unit_test(names_and_aliases_find_entries),
         cmocka_unit_test(unknown_names_suggest_the_nearest),
         cmocka_unit_test(usual_mistakes_are_refused_with_the_reason),
+        cmocka_unit_test(runtimes_see_gib),
         cmocka_unit_test(kv_bytes_match_the_published_table),
         cmocka_unit_test(flop_per_training_token_matches_mlperf),
         cmocka_unit_test(description_equals_program),

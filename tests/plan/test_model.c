@@ -648,7 +648,7 @@ static void long_prompts_at_a_tight_pace_are_served_apart(void **state)
 // DeepSeek's production on H800 (open-infra-index, day 6, 2025-02): instances of 4 nodes read 73,700 tokens/s a node, hits
 // counted, those of 18 write 14,800 at 21 tokens/s per user. Mean context 4,989 and 3.6 tokens in per token out give the
 // lengths. Never fitted. The model adds up what DeepSeek overlaps (docs/planner.md), so it may be slower, not faster.
-static void deepseeks_pools_are_priced_within_half(void **state)
+static void deepseeks_pools_are_priced_within_a_fifth(void **state)
 {
     (void)state;
     const tk_layout read = {.tp = 1, .dp = 32, .pp = 1, .ep = 32, .moe_tp = 1, .cp = 1};
@@ -672,8 +672,30 @@ static void deepseeks_pools_are_priced_within_half(void **state)
     double read_per_node = rate / 0.95 * in.isl / 4, written_per_node = o.out_tok_per_s / 18;
     print_message("a node reads %.0f (73,700) and writes %.0f (14,800) tokens/s\n", read_per_node,
                   written_per_node);
-    assert_true(read_per_node > 0.5 * 73700 && read_per_node < 73700);
-    assert_true(written_per_node > 0.5 * 14800 && written_per_node < 14800);
+    assert_true(fabs(read_per_node / 73700 - 1) < 0.2);
+    assert_true(fabs(written_per_node / 14800 - 1) < 0.2);
+}
+
+// SGLang on 12 nodes of H100, prompts of 2,000: lmsys.org/blog/2025-05-05-large-scale-ep. Not fitted, nor was the overlap
+// chosen by it. Its prefill is priced a third too slow.
+static void sglangs_wide_pools_are_priced_as_measured(void **state)
+{
+    (void)state;
+    tk_case read = case_of("deepseek-v3", "h100", "fp8", (tk_layout){.dp = 32, .ep = 32}, 32);
+    tk_case write = case_of("deepseek-v3", "h100", "fp8", (tk_layout){.dp = 72, .ep = 72}, 72);
+    read.backend = write.backend = TK_BACKEND_SGLANG;
+    read.year = write.year = 2025.35;
+    write.prec.kv_bytes = 2; // as SGLang keeps it on Hopper
+    const tk_work prompts = {32 * 16384 / 2000.0, 2000, 1000, true},
+                  step = {256 * 72, 1, 2050, false};
+    tk_cost r, w;
+    tk_cost_step(&read, &prompts, &r);
+    tk_cost_step(&write, &step, &w);
+    double read_per_node = 32 * 16384 / r.s / 4, written_per_node = 256 * 72 / w.s / 9;
+    print_message("a node reads %.0f (52,300) and writes %.0f (22,300) tokens/s\n", read_per_node,
+                  written_per_node);
+    assert_true(read_per_node > 0.6 * 52300 && read_per_node < 1.2 * 52300);
+    assert_true(fabs(written_per_node / 22300 - 1) < 0.2);
 }
 
 static void attribution_sums_to_the_gain(void **state)
@@ -719,7 +741,8 @@ int main(void)
         cmocka_unit_test(the_search_finds_the_best_pools),
         cmocka_unit_test(pools_of_thousands_are_as_good_as_of_dozens),
         cmocka_unit_test(long_prompts_at_a_tight_pace_are_served_apart),
-        cmocka_unit_test(deepseeks_pools_are_priced_within_half),
+        cmocka_unit_test(deepseeks_pools_are_priced_within_a_fifth),
+        cmocka_unit_test(sglangs_wide_pools_are_priced_as_measured),
         cmocka_unit_test(attribution_sums_to_the_gain),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

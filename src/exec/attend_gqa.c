@@ -57,19 +57,6 @@ static void gather_queries(const gqa_job *j, gqa_run run, int kv_head, const gqa
     }
 }
 
-// All queries and one block of the cache.
-static void score_block(const tk_exec *x, const gqa_scratch *s, int nq, int d, const void *keys,
-                        int n_row)
-{
-    float scale = (float)x->p->cfg.attn_scale;
-    if (s->wide)
-        x->k.kv_scores_wide[x->opts.kv_dtype](s->q_wide, d, nq, keys, x->kv_row_bytes, n_row, d,
-                                              scale, s->scores, TK_KV_BLOCK_TOK);
-    else
-        x->k.kv_scores[x->opts.kv_dtype](s->q, d, nq, keys, x->kv_row_bytes, n_row, d, scale,
-                                         s->scores, TK_KV_BLOCK_TOK);
-}
-
 // Runs never cross sequences: run i_run of the step, found by walking the parts.
 static gqa_run find_run(const gqa_job *j, int i_run)
 {
@@ -109,7 +96,7 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
         int row0 = b * TK_KV_BLOCK_TOK, n_row = TK_MIN(TK_KV_BLOCK_TOK, last_pos + 1 - row0);
         const char *kb = exec_k_block(x, j->op->layer, seq->block[b]) + head_off;
         const char *vb = exec_v_block(x, j->op->layer, seq->block[b]) + head_off;
-        score_block(x, &s, nq, d, kb, n_row);
+        exec_scores(x, s.wide, s.q, nq, d, kb, n_row, s.scores);
         for (int q = 0; q < nq; q++) {
             // what the token of this query may see, and not what the run may: see tk_kernels.softmax
             int pos = first->pos + q / j->n_group;

@@ -111,12 +111,8 @@ static void latent_split(const mla_job *j, int t, int head_block, int split, con
     for (int row0 = split * cut->split_tok; row0 < end; row0 += TK_KV_BLOCK_TOK) {
         int n_row = TK_MIN(TK_KV_BLOCK_TOK, end - row0);
         const char *rows = exec_k_block(x, j->op->layer, seq->block[row0 / TK_KV_BLOCK_TOK]);
-        if (wide)
-            x->k.kv_scores_wide[kind](wide, width, n_head, rows, x->kv_row_bytes, n_row, width,
-                                      (float)c->attn_scale, scores, TK_KV_BLOCK_TOK);
-        else
-            x->k.kv_scores[kind](q, width, n_head, rows, x->kv_row_bytes, n_row, width,
-                                 (float)c->attn_scale, scores, TK_KV_BLOCK_TOK);
+        exec_scores(x, wide != NULL, wide ? (const void *)wide : q, n_head, width, rows, n_row,
+                    scores);
         for (int h = 0; h < n_head; h++)
             x->k.softmax(scores + h * TK_KV_BLOCK_TOK, 0, n_row, n_row, &max[h], &sum[h],
                          out + (size_t)h * d, d);

@@ -181,6 +181,20 @@ static inline bool exec_attends_wide(const tk_exec *x, int n_query, int d)
            x->k.kv_scores_wide[x->opts.kv_dtype] != NULL;
 }
 
+// scores[q][TK_KV_BLOCK_TOK] of n_query queries of width d, one after the other, and n_row rows of a cache block; queries
+// as BF16 where `wide`, see exec_attends_wide.
+static inline void exec_scores(const tk_exec *x, bool wide, const void *query, int n_query, int d,
+                               const void *rows, int n_row, float *scores)
+{
+    float scale = (float)x->p->cfg.attn_scale;
+    if (wide)
+        x->k.kv_scores_wide[x->opts.kv_dtype](query, d, n_query, rows, x->kv_row_bytes, n_row, d,
+                                              scale, scores, TK_KV_BLOCK_TOK);
+    else
+        x->k.kv_scores[x->opts.kv_dtype](query, d, n_query, rows, x->kv_row_bytes, n_row, d, scale,
+                                         scores, TK_KV_BLOCK_TOK);
+}
+
 // Floats of scratch per thread that the attention operations need.
 size_t exec_attend_scratch_gqa(int d_head);
 // Floats of the partial results of one token's absorbed attention.

@@ -15,32 +15,11 @@ static void dot_tiles(const uint8_t *const *unit, int n_panel, int n_pair, const
                       int64_t ld, int n_tok, const float *scale, dot_sum *sum)
 {
     dot_sum c[TILE_QUERIES];
-    int rows[2] = {TK_MIN(16, n_tok), TK_MAX(0, n_tok - 16)};
-    const uint8_t *other = unit[n_panel - 1]; // the only panel counts twice
-    tile_begin(rows[0], rows[1]);
-    tile_zero(0);
-    tile_zero(1);
-    if (rows[1]) {
-        tile_zero(2);
-        tile_zero(3);
-    }
-    for (int i = 0; i < n_pair; i += TILE_PAIRS) {
-        tile_load(6, unit[0] + (size_t)i * 64, 64);
-        tile_load(7, other + (size_t)i * 64, 64);
-        tile_load(4, x + 2 * i, ld * 2);
-        tile_dot_bf16(0, 4, 6);
-        tile_dot_bf16(1, 4, 7);
-        if (!rows[1]) continue;
-        tile_load(5, x + 16 * ld + 2 * i, ld * 2);
-        tile_dot_bf16(2, 5, 6);
-        tile_dot_bf16(3, 5, 7);
-    }
-    tile_store(0, c[0].of[0], sizeof *c);
-    tile_store(1, c[0].of[1], sizeof *c);
-    if (rows[1]) {
-        tile_store(2, c[16].of[0], sizeof *c);
-        tile_store(3, c[16].of[1], sizeof *c);
-    }
+    tile_rows rows = tile_begin_rows(x, ld, n_tok);
+    tile_clear(&rows);
+    // the only panel counts twice
+    tile_multiply(&rows, unit[0], unit[n_panel - 1], n_pair / TILE_PAIRS);
+    tile_put(&rows, c[0].of[0], c[0].of[1], sizeof *c / sizeof(float));
     tile_end();
     for (int t = 0; t < n_tok; t++)
         for (int p = 0; p < n_panel; p++)

@@ -198,51 +198,6 @@ UNPACK(bf16)
 typedef void (*unpack_fn)(const tk_packed *, const uint8_t *, const uint8_t *, int64_t, int64_t,
                           uint16_t *);
 
-// A block of up to 32 tokens: where each half begins, and how many tokens it has.
-typedef struct block {
-    const uint16_t *a[2];
-    int64_t stride; // bytes from a token to the next
-    int rows[2];
-} block;
-
-// C += A B over n_tile tiles of columns. c: [panel][TOKS][16], carried; first: it begins at 0.
-static void meet(const block *b, const tiles *w0, const tiles *w1, int n_tile, int first,
-                 float (*c)[TOKS][TK_PANEL_ROWS])
-{
-    if (first) {
-        tile_zero(0);
-        tile_zero(1);
-        if (b->rows[1]) {
-            tile_zero(2);
-            tile_zero(3);
-        }
-    } else {
-        tile_load(0, c[0][0], 64);
-        tile_load(1, c[1][0], 64);
-        if (b->rows[1]) {
-            tile_load(2, c[0][16], 64);
-            tile_load(3, c[1][16], 64);
-        }
-    }
-    for (int i = 0; i < n_tile; i++) {
-        tile_load(6, w0->bf16[i], 64);
-        tile_load(7, w1->bf16[i], 64);
-        tile_load(4, b->a[0] + i * TILE_COLS, b->stride);
-        tile_dot_bf16(0, 4, 6);
-        tile_dot_bf16(1, 4, 7);
-        if (b->rows[1] == 0) continue;
-        tile_load(5, b->a[1] + i * TILE_COLS, b->stride);
-        tile_dot_bf16(2, 5, 6);
-        tile_dot_bf16(3, 5, 7);
-    }
-    tile_store(0, c[0][0], 64);
-    tile_store(1, c[1][0], 64);
-    if (b->rows[1]) {
-        tile_store(2, c[0][16], 64);
-        tile_store(3, c[1][16], 64);
-    }
-}
-
 enum { MOST_TOKS = 512 }; // whose sums are kept over the stretches of two panels: 64 KiB
 
 // Two panels (or the last one twice) and n_tok <= MOST_TOKS tokens, rows of x->h one after the other.
@@ -262,12 +217,14 @@ static void two_panels(const tk_packed *w, int64_t panel, int64_t other, const t
         unpack(w, u0, u0 + w->scale_off, k, n, w0.bf16[0]);
         unpack(w, u1, u1 + w->scale_off, k, n, w1.bf16[0]);
         for (int t = 0; t < n_tok; t += TOKS) {
-            const uint16_t *a = x->h + t * x->ld_h + k;
-            block b = {.a = {a, a + 16 * x->ld_h},
-                       .stride = x->ld_h * 2,
-                       .rows = {TK_MIN(16, n_tok - t), TK_MAX(0, TK_MIN(16, n_tok - t - 16))}};
-            tile_begin(b.rows[0], b.rows[1]);
-            meet(&b, &w0, &w1, n_tile, k == 0, c[t / TOKS]);
+            tile_rows rows = tile_begin_rows(x->h + t * x->ld_h + k, x->ld_h, n_tok - t);
+            float *c0 = c[t / TOKS][0][0], *c1 = c[t / TOKS][1][0];
+            if (k == 0)
+                tile_clear(&rows);
+            else
+                tile_get(&rows, c0, c1, TK_PANEL_ROWS);
+            tile_multiply(&rows, (const uint8_t *)w0.bf16, (const uint8_t *)w1.bf16, n_tile);
+            tile_put(&rows, c0, c1, TK_PANEL_ROWS);
         }
     }
     tile_end();
@@ -276,10 +233,7 @@ static void two_panels(const tk_packed *w, int64_t panel, int64_t other, const t
 static void store(const tk_packed *w, int64_t panel, const float *c, float *y)
 {
     int64_t n_row = w->n_out - panel * TK_PANEL_ROWS;
-    if (n_row >= TK_PANEL_ROWS)
-        v_store(y, v_load(c));
-    else
-        v_store_n(y, v_load(c), (int)n_row);
+    v_store_n(y, v_load(c), (int)TK_MIN(n_row, TK_PANEL_ROWS));
 }
 
 static void gemm(const tk_packed *w, int64_t panel0, int n_panel, const tk_act *x, int n_tok,

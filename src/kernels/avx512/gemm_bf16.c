@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Packed BF16 and FP8 weights times BF16 activations, for many tokens. E4M3 codes are BF16 numbers exactly: two panels of
-// a stretch are decoded once, and all tokens meet them.
+// Packed BF16 and FP8 weights times BF16 activations. E4M3 codes are BF16 numbers exactly: two panels of a stretch are decoded
+// once, and all tokens meet them; few tokens decode as they multiply.
 #include "kernels/avx512/dot_bf16.h"
 
 #include "kernels/kernels.h"
@@ -100,13 +100,11 @@ static MEET(meet_fp8)
         dot_rows(unit, n_panel, (int)n_col / 2, x->h + k, x->ld_h, n_tok, scale, sum);
     }
 }
+
 static inline void store_panel(const tk_packed *w, int64_t panel, v16 sum, float *y)
 {
     int64_t n_row = w->n_out - panel * TK_PANEL_ROWS;
-    if (n_row >= TK_PANEL_ROWS)
-        v_store(y, sum);
-    else
-        v_store_n(y, sum, (int)n_row);
+    v_store_n(y, sum, (int)TK_MIN(n_row, TK_PANEL_ROWS));
 }
 
 // Few tokens: nothing is gained by keeping what was decoded, and several panels are as many streams of memory. The sums are

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "kernels/probe.h"
+#include "kernels/avx512/probe_rate.h"
 
 #include "base/compiler.h"
-
-#include <immintrin.h>
 
 TK_INLINE uint64_t read_all(const char *base, size_t stream_bytes, int n_stream, int ahead)
 {
@@ -27,40 +25,10 @@ static TK_FN_PROBE_READ(read_streams)
                        : read_all(base, stream_bytes, n_stream, 0);
 }
 
-// Of 32 registers. Left alone the compiler unrolls 16 at most, and the others make an array in memory.
-enum { N_ACC = 24 };
-
-static TK_FN_PROBE_RATE(fma_f32)
-{
-    (void)data;
-    __m512 acc[N_ACC];
-    const __m512 a = _mm512_set1_ps(0.999f), b = _mm512_set1_ps(0.001f);
-#pragma GCC unroll 24
-    for (int i = 0; i < N_ACC; i++) acc[i] = _mm512_set1_ps((float)i);
-    for (int64_t r = 0; r < n_round; r++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < N_ACC; i++) acc[i] = _mm512_fmadd_ps(acc[i], a, b);
-#pragma GCC unroll 24
-        for (int i = 0; i < N_ACC; i++) __asm__ volatile("" : "+v"(acc[i]));
-    }
-    return (double)n_round * N_ACC * 16 * 2;
-}
-
-static TK_FN_PROBE_RATE(dot_i8)
-{
-    (void)data;
-    __m512i acc[N_ACC];
-    const __m512i u = _mm512_set1_epi8(3), s = _mm512_set1_epi8(-5);
-#pragma GCC unroll 24
-    for (int i = 0; i < N_ACC; i++) acc[i] = _mm512_set1_epi32(i);
-    for (int64_t r = 0; r < n_round; r++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < N_ACC; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], u, s);
-#pragma GCC unroll 24
-        for (int i = 0; i < N_ACC; i++) __asm__ volatile("" : "+v"(acc[i]));
-    }
-    return (double)n_round * N_ACC * 64 * 2;
-}
+PROBE_RATE(fma_f32, __m512, _mm512_set1_ps((float)i),
+           _mm512_fmadd_ps(acc[i], _mm512_set1_ps(0.999f), _mm512_set1_ps(0.001f)), 16 * 2)
+PROBE_RATE(dot_i8, __m512i, _mm512_set1_epi32(i),
+           _mm512_dpbusd_epi32(acc[i], _mm512_set1_epi8(3), _mm512_set1_epi8(-5)), 64 * 2)
 
 void tk_probe_fill_avx512(tk_probe *p)
 {

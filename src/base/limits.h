@@ -91,5 +91,6 @@
 #define TK_LIMIT_LOGIT_BIAS 4096 // entries of one request
 
 #define TK_LIMIT_THREADS 1024
+#define TK_LIMIT_NODES 64 // of memory; two EPYCs with a node for each L3 have 24 or 32
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -23,16 +24,23 @@ enum {
     MOST_LATE = 8    // more unfinished items than this are a loop at work, not late ones
 };
 
-// What is left of a loop, in one word: items not given out << 32 | items not finished. Finishing an item and taking
-// the next is one atomic operation. The upper half runs below 0, as every thread asks once too often. A loop is over
-// when all items are finished, whatever the threads do: one that comes late finds nothing left, or items of the
-// loop that runs by then.
+// What is left of a node's range of a loop, in one word: items not given out << 32 | items not finished. Finishing an
+// item and taking the next is one atomic operation. The upper half runs below 0, as every thread asks once too often.
+// A loop is over when all items are finished, whatever the threads do: one that comes late finds nothing left, or
+// items of the loop that runs by then.
 static const uint64_t given = (uint64_t)1 << 32, finished = 1;
+
+typedef struct node {
+    _Alignas(64) _Atomic uint64_t left;
+    int end; // of its range; written by the owner before `left` is released, read by whoever got an item of it
+    int first_thread;
+    cpu_set_t cpus;
+} node;
 
 typedef struct worker {
     _Alignas(64) atomic_int cpu; // where it began to take items; -1: it takes none
     tk_pool *pool;
-    int i_thread;
+    int i_thread, i_node;
     pthread_t thread;
     clockid_t clock; // processor time of the thread
     // owner: the thread that runs loops
@@ -42,15 +50,15 @@ typedef struct worker {
 } worker;
 
 struct tk_pool {
-    int n_thread;
+    int n_thread, n_node;
     worker *workers; // n_thread - 1
+    node *nodes;     // n_node
     // one loop; written by the owner before `left` is released, read by whoever got one of its items
     tk_pool_fn fn;
     void *ctx;
-    int n_item;
+    bool stays; // items move their threads themselves; read by the owner only
     atomic_bool stop;
     _Alignas(64) _Atomic uint32_t epoch; // even/odd does not matter: a change means a new loop
-    _Alignas(64) _Atomic uint64_t left;
     _Alignas(64) atomic_int n_asleep;
     atomic_int owner_sleeps_on; // cpu, -1: awake
 };
@@ -75,24 +83,63 @@ static void futex_wake_all(const void *at)
 // The lower half of `left`, at its address: what the owner waits for.
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a futex is 32 bits wide");
 
-static uint32_t unfinished(const tk_pool *p)
+static uint32_t unfinished_of(const node *n)
 {
-    return (uint32_t)atomic_load(&p->left); // acquires what the items wrote; pairs with work
+    return (uint32_t)atomic_load(&n->left); // acquires what the items wrote; pairs with take
 }
 
-static void work(tk_pool *p, int i_thread)
+static uint32_t unfinished(const tk_pool *p)
+{
+    uint32_t sum = 0;
+    for (int k = 0; k < p->n_node; k++) sum += unfinished_of(&p->nodes[k]);
+    return sum;
+}
+
+// Takes `by` off what is left and wakes the owner after the last item. Returns what was left.
+static uint64_t finish(tk_pool *p, node *n, uint64_t by)
+{
+    // seq_cst, as is the load: either this sees the owner asleep or the owner sees nothing unfinished
+    uint64_t left = atomic_fetch_sub(&n->left, by);
+    int owner_cpu = (uint32_t)left == 1 ? atomic_load(&p->owner_sleeps_on) : -1;
+    if (owner_cpu < 0) return left;
+    futex_wake_all(&n->left);
+    if (owner_cpu == sched_getcpu()) sched_yield(); // the owner's core was only lent
+    return left;
+}
+
+// Runs items of a node's range until it has none left to give.
+static void take(tk_pool *p, node *n, int i_thread)
 {
     // acquire: the loop and what its items read; pairs with the release in start_loop
-    uint64_t left = atomic_fetch_sub_explicit(&p->left, given, memory_order_acquire);
+    uint64_t left = atomic_fetch_sub_explicit(&n->left, given, memory_order_acquire);
     while ((int32_t)(left >> 32) > 0) {
-        p->fn(p->ctx, p->n_item - (int32_t)(left >> 32), i_thread);
-        // seq_cst, as is the load: either this sees the owner asleep or the owner sees nothing unfinished
-        left = atomic_fetch_sub(&p->left, given + finished);
-        int owner_cpu = (uint32_t)left == 1 ? atomic_load(&p->owner_sleeps_on) : -1;
-        if (owner_cpu < 0) continue;
-        futex_wake_all(&p->left);
-        if (owner_cpu == sched_getcpu()) sched_yield(); // the owner's core was only lent
+        p->fn(p->ctx, n->end - (int32_t)(left >> 32), i_thread);
+        left = finish(p, n, given + finished);
     }
+}
+
+// Runs one item of another node's range; false: it has none left to give.
+static bool help(tk_pool *p, node *n, int i_thread)
+{
+    // relaxed: a look, which spares the node's own threads a write to their line
+    if ((int32_t)(atomic_load_explicit(&n->left, memory_order_relaxed) >> 32) <= 0) return false;
+    uint64_t left = atomic_fetch_sub_explicit(&n->left, given, memory_order_acquire); // as in take
+    if ((int32_t)(left >> 32) <= 0) return false;
+    p->fn(p->ctx, n->end - (int32_t)(left >> 32), i_thread);
+    finish(p, n, finished);
+    return true;
+}
+
+// The own node's range, then the others' in turn: one item, for the next loop may have begun meanwhile.
+static void work(tk_pool *p, int i_thread, int i_node)
+{
+    bool helped;
+    do {
+        take(p, &p->nodes[i_node], i_thread);
+        helped = false;
+        for (int i = 1; i < p->n_node && !helped; i++)
+            helped = help(p, &p->nodes[(i_node + i) % p->n_node], i_thread);
+    } while (helped);
 }
 
 static uint32_t wait_for_loop(tk_pool *p, uint32_t seen)
@@ -119,15 +166,18 @@ static void *run_worker(void *v)
         seen = wait_for_loop(w->pool, seen);
         if (atomic_load_explicit(&w->pool->stop, memory_order_relaxed)) return NULL;
         atomic_store_explicit(&w->cpu, sched_getcpu(), memory_order_relaxed);
-        work(w->pool, w->i_thread);
+        work(w->pool, w->i_thread, w->i_node);
         atomic_store_explicit(&w->cpu, -1, memory_order_relaxed);
     }
 }
 
-static void start_loop(tk_pool *p)
+static void start_loop(tk_pool *p, const int *first)
 {
-    uint64_t n = (uint32_t)p->n_item;
-    atomic_store_explicit(&p->left, n << 32 | n, memory_order_release);
+    for (int k = 0; k < p->n_node; k++) {
+        uint64_t n = (uint32_t)(first[k + 1] - first[k]);
+        p->nodes[k].end = first[k + 1];
+        atomic_store_explicit(&p->nodes[k].left, n << 32 | n, memory_order_release);
+    }
     atomic_fetch_add(&p->epoch, 1); // seq_cst: orders against n_asleep
     if (atomic_load(&p->n_asleep) > 0) futex_wake_all(&p->epoch);
 }
@@ -154,6 +204,7 @@ static cpu_set_t only(int cpu)
 // of theirs; -1: none does.
 static void move_late(tk_pool *p, int to)
 {
+    if (p->stays) return;
     for (worker *w = p->workers; w < p->workers + p->n_thread - 1; w++) {
         // relaxed: at worst a worker that has just finished is moved, and back
         int home = atomic_load_explicit(&w->cpu, memory_order_relaxed);
@@ -199,14 +250,29 @@ static void wait_for_items(tk_pool *p)
     atomic_store(&p->owner_sleeps_on, here); // seq_cst: see work
     for (uint32_t n; (n = unfinished(p)) != 0;) {
         if (n <= MOST_LATE) move_late(p, here);
-        futex_wait(&p->left, n, &look);
+        node *late = p->nodes;
+        while (late < p->nodes + p->n_node - 1 && unfinished_of(late) == 0) late++;
+        n = unfinished_of(late);
+        if (n != 0) futex_wait(&late->left, n, &look);
     }
     atomic_store_explicit(&p->owner_sleeps_on, -1, memory_order_relaxed);
     move_back(p, here);
 }
 
-void tk_pool_run(tk_pool *p, int n_item, tk_pool_fn fn, void *ctx)
+// The owner's thread is not the pool's to bind (threads that it makes would inherit that): it works for the node that
+// it is on.
+static int owner_node(const tk_pool *p)
 {
+    if (p->n_node == 1) return 0;
+    int cpu = sched_getcpu();
+    for (int k = 0; cpu >= 0 && k < p->n_node; k++)
+        if (CPU_ISSET((size_t)cpu, &p->nodes[k].cpus)) return k;
+    return 0;
+}
+
+void tk_pool_run_at(tk_pool *p, const int *first, tk_pool_fn fn, void *ctx)
+{
+    int n_item = first[p->n_node];
     if (n_item <= 0) return;
     if (p->n_thread == 1 || n_item == 1) {
         for (int i = 0; i < n_item; i++) fn(ctx, i, 0);
@@ -214,60 +280,133 @@ void tk_pool_run(tk_pool *p, int n_item, tk_pool_fn fn, void *ctx)
     }
     p->fn = fn;
     p->ctx = ctx;
-    p->n_item = n_item;
-    start_loop(p);
-    work(p, 0);
+    start_loop(p, first);
+    work(p, 0, owner_node(p));
     wait_for_items(p);
 }
 
-tk_status tk_pool_new(int n_thread, tk_pool **out, tk_err *err)
+void tk_pool_run(tk_pool *p, int n_item, tk_pool_fn fn, void *ctx)
 {
-    n_thread = TK_MAX(1, TK_MIN(n_thread, TK_LIMIT_THREADS));
+    int first[TK_LIMIT_NODES + 1];
+    for (int k = 0; k <= p->n_node; k++) first[k] = tk_pool_first(p, k, n_item);
+    tk_pool_run_at(p, first, fn, ctx);
+}
+
+typedef struct visit {
+    const tk_pool *pool;
+    const int *first;
+    tk_pool_fn fn;
+    void *ctx;
+} visit;
+
+static void visit_item(void *ctx, int i_item, int i_thread)
+{
+    const visit *v = ctx;
+    int k = 0;
+    while (i_item >= v->first[k + 1]) k++;
+    const cpu_set_t *there = &v->pool->nodes[k].cpus;
+    cpu_set_t before;
+    // where moving is not allowed the item runs where it is
+    bool moved = CPU_COUNT(there) > 0 && sched_getaffinity(0, sizeof before, &before) == 0 &&
+                 sched_setaffinity(0, sizeof *there, there) == 0;
+    v->fn(v->ctx, i_item, i_thread);
+    if (moved) sched_setaffinity(0, sizeof before, &before);
+}
+
+void tk_pool_run_there(tk_pool *p, const int *first, tk_pool_fn fn, void *ctx)
+{
+    visit v = {.pool = p, .first = first, .fn = fn, .ctx = ctx};
+    p->stays = true; // a worker moved by two would be left where it does not belong
+    tk_pool_run_at(p, first, visit_item, &v);
+    p->stays = false;
+}
+
+static tk_status start_worker(tk_pool *p, int i_node, int n_thread, tk_err *err)
+{
+    int i = p->n_thread;
+    worker *w = &p->workers[i - 1];
+    *w = (worker){.cpu = -1, .home = -1, .pool = p, .i_thread = i, .i_node = i_node};
+    int rc = pthread_create(&w->thread, NULL, run_worker, w);
+    if (rc != 0)
+        return tk_fail(err, TK_FAILED, "cannot make thread %d of %d: %s", i + 1, n_thread,
+                       strerror(rc));
+    char name[16];
+    snprintf(name, sizeof name, "tk-worker-%d", i % 1000);
+    pthread_setname_np(w->thread, name);
+    pthread_getcpuclockid(w->thread, &w->clock);
+    const cpu_set_t *cpus = &p->nodes[i_node].cpus;
+    if (CPU_COUNT(cpus) > 0)
+        pthread_setaffinity_np(w->thread, sizeof *cpus,
+                               cpus); // refused: its memory is further away
+    p->n_thread++;
+    return TK_OK;
+}
+
+tk_status tk_pool_new_on(const tk_pool_node *nodes, int n_node, tk_pool **out, tk_err *err)
+{
+    tk_status st = TK_OK;
+    int n_thread = 0;
+    assert(n_node >= 1 && n_node <= TK_LIMIT_NODES);
+    for (int k = 0; k < n_node; k++) n_thread += nodes[k].n_thread;
+    assert(n_thread >= n_node && n_thread <= TK_LIMIT_THREADS);
     tk_pool *p = aligned_alloc(64, sizeof *p);
     if (p == NULL) return tk_fail(err, TK_NOMEM, "no memory for a thread pool");
     memset(p, 0, sizeof *p);
     atomic_init(&p->owner_sleeps_on, -1);
     p->workers = aligned_alloc(64, (size_t)n_thread * sizeof *p->workers);
-    if (p->workers == NULL) {
-        free(p);
-        return tk_fail(err, TK_NOMEM, "no memory for a thread pool");
-    }
+    p->nodes = aligned_alloc(64, (size_t)n_node * sizeof *p->nodes);
     p->n_thread = 1;
-    for (int i = 1; i < n_thread; i++) {
-        worker *w = &p->workers[i - 1];
-        *w = (worker){.cpu = -1, .home = -1, .pool = p, .i_thread = i};
-        int rc = pthread_create(&w->thread, NULL, run_worker, w);
-        if (rc != 0) {
-            tk_pool_free(p);
-            return tk_fail(err, TK_FAILED, "cannot make thread %d of %d: %s", i + 1, n_thread,
-                           strerror(rc));
-        }
-        char name[16];
-        snprintf(name, sizeof name, "tk-worker-%d", i % 1000);
-        pthread_setname_np(w->thread, name);
-        pthread_getcpuclockid(w->thread, &w->clock);
-        p->n_thread++;
+    p->n_node = n_node;
+    if (p->workers == NULL || p->nodes == NULL) {
+        st = tk_fail(err, TK_NOMEM, "no memory for a thread pool");
+        goto done;
     }
+    for (int k = 0, first = 0; k < n_node; first += nodes[k++].n_thread)
+        p->nodes[k] = (node){.first_thread = first, .cpus = nodes[k].cpus};
+    for (int k = 0; k < n_node; k++)
+        for (int i = k == 0 ? 1 : 0; i < nodes[k].n_thread; i++)
+            TK_TRY(start_worker(p, k, n_thread, err));
     *out = p;
-    return TK_OK;
+    p = NULL;
+done:
+    tk_pool_free(p);
+    return st;
+}
+
+tk_status tk_pool_new(int n_thread, tk_pool **out, tk_err *err)
+{
+    tk_pool_node one = {.n_thread = TK_MAX(1, TK_MIN(n_thread, TK_LIMIT_THREADS))};
+    return tk_pool_new_on(&one, 1, out, err);
 }
 
 void tk_pool_free(tk_pool *p)
 {
     if (p == NULL) return;
     if (p->n_thread > 1) {
+        const int none[TK_LIMIT_NODES + 1] = {0};
         atomic_store_explicit(&p->stop, true, memory_order_relaxed); // epoch releases it
-        p->n_item = 0;
-        start_loop(p);
+        start_loop(p, none);
         for (int i = 1; i < p->n_thread; i++) pthread_join(p->workers[i - 1].thread, NULL);
     }
     free(p->workers);
+    free(p->nodes);
     free(p);
 }
 
 int tk_pool_threads(const tk_pool *p)
 {
     return p->n_thread;
+}
+
+int tk_pool_nodes(const tk_pool *p)
+{
+    return p->n_node;
+}
+
+int tk_pool_first(const tk_pool *p, int i_node, int n)
+{
+    if (i_node == p->n_node) return n;
+    return (int)((int64_t)n * p->nodes[i_node].first_thread / p->n_thread);
 }
 
 int tk_pool_cpu_count(void)

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "base/pool.h"
 
+#include "base/limits.h"
+#include "base/mem.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -36,11 +39,11 @@ static void count_item(void *ctx, int i_item, int i_thread)
 
 // Loops of many lengths, one after the other in two places of memory: an item that is given out twice, lost, taken
 // with another loop's context, or written after its loop has returned shows in one of the counts.
-static void run_loops(int n_loop, int late)
+static void run_loops(int n_loop, int late, const tk_pool_node *nodes, int n_node)
 {
     tk_pool *p = NULL;
     loop loops[2] = {0};
-    assert_int_equal(tk_pool_new(N_THREAD, &p, NULL), TK_OK);
+    assert_int_equal(tk_pool_new_on(nodes, n_node, &p, NULL), TK_OK);
     for (int i = 1; i <= n_loop; i++) {
         int n_item = i * 7 % MOST_ITEMS + 1;
         loop *l = &loops[i % 2], *before = &loops[1 - i % 2];
@@ -57,13 +60,145 @@ static void run_loops(int n_loop, int late)
 static void each_item_runs_once_over_many_loops(void **state)
 {
     (void)state;
-    run_loops(5000, 0);
+    run_loops(5000, 0, &(tk_pool_node){.n_thread = N_THREAD}, 1);
 }
 
 static void items_of_late_workers_run_once_and_never_after_their_loop(void **state)
 {
     (void)state;
-    run_loops(2000, 17);
+    run_loops(2000, 17, &(tk_pool_node){.n_thread = N_THREAD}, 1);
+}
+
+static void each_item_runs_once_whatever_the_nodes(void **state)
+{
+    (void)state;
+    static const struct {
+        int n_node;
+        tk_pool_node nodes[N_THREAD];
+    } layouts[] = {
+        {2, {{.n_thread = 2}, {.n_thread = 2}}},
+        {3, {{.n_thread = 1}, {.n_thread = 1}, {.n_thread = 2}}},
+        {4, {{.n_thread = 1}, {.n_thread = 1}, {.n_thread = 1}, {.n_thread = 1}}}, // of 1..61 items
+    };
+    for (size_t i = 0; i < TK_COUNT(layouts); i++) {
+        run_loops(3000, 0, layouts[i].nodes, layouts[i].n_node);
+        run_loops(500, 17, layouts[i].nodes, layouts[i].n_node);
+    }
+}
+
+static void a_node_has_a_share_of_a_loop_for_each_of_its_threads(void **state)
+{
+    (void)state;
+    tk_pool *p = NULL;
+    tk_pool_node nodes[] = {{.n_thread = 1}, {.n_thread = 3}};
+    assert_int_equal(tk_pool_new_on(nodes, 2, &p, NULL), TK_OK);
+    assert_int_equal(tk_pool_threads(p), 4);
+    assert_int_equal(tk_pool_nodes(p), 2);
+    static const int n[] = {0, 1, 3, 4, 8, 1 << 30}, first[] = {0, 0, 0, 1, 2, 1 << 28};
+    for (size_t i = 0; i < TK_COUNT(n); i++) {
+        assert_int_equal(tk_pool_first(p, 0, n[i]), 0);
+        assert_int_equal(tk_pool_first(p, 1, n[i]), first[i]);
+        assert_int_equal(tk_pool_first(p, 2, n[i]), n[i]);
+    }
+    tk_pool_free(p);
+}
+
+typedef struct ranges {
+    atomic_int n_here;
+    int n_wait, held; // how many meet; the item that waits for them
+    int thread[MOST_ITEMS];
+} ranges;
+
+// All threads are in an item at once.
+static void all_meet_item(void *ctx, int i_item, int i_thread)
+{
+    ranges *r = ctx;
+    r->thread[i_item] = i_thread;
+    atomic_fetch_add(&r->n_here, 1);
+    while (atomic_load(&r->n_here) < r->n_wait) sched_yield();
+}
+
+static void a_thread_takes_its_own_node_first(void **state)
+{
+    (void)state;
+    tk_pool *p = NULL;
+    tk_pool_node nodes[] = {{.n_thread = 2}, {.n_thread = 1}, {.n_thread = 1}};
+    static const int node_of[] = {0, 0, 1, 2};
+    for (int i = 0; i < 50; i++) {
+        ranges r = {.n_wait = N_THREAD};
+        // a new one each time: a thread that looks for more of the last loop may help with the next
+        assert_int_equal(tk_pool_new_on(nodes, 3, &p, NULL), TK_OK);
+        tk_pool_run(p, N_THREAD, all_meet_item, &r);
+        for (int k = 0; k < N_THREAD; k++) assert_int_equal(node_of[r.thread[k]], node_of[k]);
+        tk_pool_free(p);
+    }
+}
+
+// One item waits for all the others.
+static void slow_item(void *ctx, int i_item, int i_thread)
+{
+    ranges *r = ctx;
+    r->thread[i_item] = i_thread;
+    if (i_item != r->held) atomic_fetch_add(&r->n_here, 1);
+    while (i_item == r->held && atomic_load(&r->n_here) < r->n_wait) sched_yield();
+}
+
+static void a_node_whose_items_are_slow_is_helped(void **state)
+{
+    (void)state;
+    tk_pool *p = NULL;
+    tk_pool_node nodes[] = {{.n_thread = 1}, {.n_thread = 1}};
+    assert_int_equal(tk_pool_new_on(nodes, 2, &p, NULL), TK_OK);
+    static const int first[][3] = {{0, 1, 9}, {0, 8, 9}, {0, 0, 9}, {0, 9, 9}};
+    for (size_t l = 0; l < TK_COUNT(first); l++)
+        for (int held = 0; held < 9; held += 8) {
+            ranges r = {.n_wait = 8, .held = held};
+            tk_pool_run_at(p, first[l], slow_item, &r); // returns
+            for (int i = held + 1; i < 9; i++) assert_int_not_equal(r.thread[i], r.thread[held]);
+        }
+    tk_pool_free(p);
+}
+
+typedef struct places {
+    pthread_t worker;
+    atomic_int n_here, n_wrong;
+    const tk_pool_node *nodes;
+    const int *first;
+} places;
+
+static void place_item(void *ctx, int i_item, int i_thread)
+{
+    places *pl = ctx;
+    int k = i_item < pl->first[1] ? 0 : 1, cpu = sched_getcpu();
+    if (!CPU_ISSET((size_t)cpu, &pl->nodes[k].cpus)) atomic_fetch_add(&pl->n_wrong, 1);
+    if (i_thread == 1) pl->worker = pthread_self();
+    atomic_fetch_add(&pl->n_here, 1);
+    while (atomic_load(&pl->n_here) < 2) sched_yield(); // both threads take part
+}
+
+// Two nodes of one processor each: processors of this process that it need not be near to.
+static void items_that_place_memory_run_on_their_node(void **state)
+{
+    (void)state;
+    cpu_set_t mine, after;
+    tk_pool *p = NULL;
+    tk_pool_node nodes[2] = {{.n_thread = 1}, {.n_thread = 1}};
+    assert_int_equal(sched_getaffinity(0, sizeof mine, &mine), 0);
+    if (CPU_COUNT(&mine) < 2) skip();
+    for (size_t cpu = 0, k = 0; k < 2; cpu++)
+        if (CPU_ISSET(cpu, &mine)) CPU_SET(cpu, &nodes[k++].cpus);
+    assert_int_equal(tk_pool_new_on(nodes, 2, &p, NULL), TK_OK);
+    for (int n0 = 0; n0 <= 9; n0++) { // helpers are moved, too
+        const int first[] = {0, n0, 9};
+        places pl = {.nodes = nodes, .first = first};
+        tk_pool_run_there(p, first, place_item, &pl);
+        assert_int_equal(pl.n_wrong, 0);
+        assert_int_equal(pthread_getaffinity_np(pl.worker, sizeof after, &after), 0);
+        assert_true(CPU_EQUAL(&after, &nodes[1].cpus));
+        assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
+        assert_true(CPU_EQUAL(&after, &mine)); // the caller is bound to nothing
+    }
+    tk_pool_free(p);
 }
 
 typedef struct meeting {
@@ -158,6 +293,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_item_runs_once_over_many_loops),
         cmocka_unit_test(items_of_late_workers_run_once_and_never_after_their_loop),
+        cmocka_unit_test(each_item_runs_once_whatever_the_nodes),
+        cmocka_unit_test(a_node_has_a_share_of_a_loop_for_each_of_its_threads),
+        cmocka_unit_test(a_thread_takes_its_own_node_first),
+        cmocka_unit_test(a_node_whose_items_are_slow_is_helped),
+        cmocka_unit_test(items_that_place_memory_run_on_their_node),
         cmocka_unit_test(a_late_worker_is_moved_to_the_owner_and_gets_its_cpus_back),
         cmocka_unit_test(a_worker_held_up_between_items_is_not_waited_for),
     };

@@ -17,7 +17,7 @@ endfunction()
 
 tk_layer(base PkgConfig::JANSSON PkgConfig::XXHASH Threads::Threads m)
 tk_layer(num tk_base)
-tk_layer(hw tk_base)
+tk_layer(hw tk_base PkgConfig::HWLOC)
 tk_layer(store tk_num tk_base PkgConfig::CURL PkgConfig::CRYPTO)
 tk_layer(text tk_base PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 tk_layer(kv tk_base PkgConfig::ZSTD)

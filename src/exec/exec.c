@@ -3,8 +3,10 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "hw/mem.h"
+#include "hw/topology.h"
 
 #include <math.h>
 #include <string.h>
@@ -231,6 +233,20 @@ static tk_status map_all(tk_exec *x, tk_err *err)
     return TK_OK;
 }
 
+// Threads where the memory is; what all of them read is spread over it.
+static tk_status make_pool(tk_exec *x, tk_err *err)
+{
+    tk_topology machine;
+    tk_status st = tk_topology_load(NULL, &machine, err);
+    if (st == TK_OK) st = tk_topology_pool(&machine, x->plan.n_thread, &x->pool, err);
+    if (st != TK_OK) return st;
+    tk_topology_spread(&machine, x->kv_data, x->plan.kv_bytes);
+    if (tk_pool_nodes(x->pool) > 1)
+        tk_log(TK_LOG_INFO, "memory in %d nodes: %d threads share each loop by them",
+               tk_pool_nodes(x->pool), x->plan.n_thread);
+    return TK_OK;
+}
+
 tk_status tk_exec_new(const tk_program *p, const tk_exec_opts *opts, tk_exec **out, tk_err *err)
 {
     *out = NULL;
@@ -245,7 +261,7 @@ tk_status tk_exec_new(const tk_program *p, const tk_exec_opts *opts, tk_exec **o
     TK_TRY(decode_vectors(x, err));
     rope_table(x);
     TK_TRY(map_all(x, err));
-    TK_TRY(tk_pool_new(x->plan.n_thread, &x->pool, err));
+    TK_TRY(make_pool(x, err));
     x->act_of = TK_VIEW_NONE;
     if (opts->repack) TK_TRY(exec_pack(x, err));
     *out = x;

@@ -135,20 +135,35 @@ enum {
     EXPERT_ITEMS = 8   // items a thread, about
 };
 
-// Work list: every expert that has tokens, a multiple of EXPERT_ROWS rows of its n_out at a time.
-static int list_items(tk_exec *x, int n_out)
+// Work list: every expert that has tokens, a multiple of EXPERT_ROWS rows of its n_out at a time. A node of memory gets
+// those rows of every expert that are its own; first [nodes + 1]: its items.
+static void list_items(tk_exec *x, int n_out, int *first)
 {
-    int n = 0, busy = 0, n_expert = x->p->cfg.moe.n_expert;
+    int n = 0, busy = 0, n_expert = x->p->cfg.moe.n_expert, n_node = tk_pool_nodes(x->pool);
     for (int e = 0; e < n_expert; e++) busy += x->expert_first[e] < x->expert_first[e + 1];
     int each = busy * n_out / (EXPERT_ITEMS * tk_pool_threads(x->pool)) / EXPERT_ROWS * EXPERT_ROWS;
     each = TK_MAX(EXPERT_ROWS, TK_MIN(each, EXPERT_MOST));
-    for (int e = 0; e < n_expert; e++) {
-        if (x->expert_first[e] == x->expert_first[e + 1]) continue;
-        for (int r = 0; r < n_out; r += each)
-            x->moe_items[n++] =
-                (moe_item){.expert = e, .row0 = r, .n_row = TK_MIN(each, n_out - r)};
+    int n_piece = (n_out + each - 1) / each;
+    for (int k = 0; k < n_node; k++) {
+        int from = tk_pool_first(x->pool, k, n_piece) * each;
+        int to = TK_MIN(n_out, tk_pool_first(x->pool, k + 1, n_piece) * each);
+        first[k] = n;
+        for (int e = 0; e < n_expert; e++) {
+            if (x->expert_first[e] == x->expert_first[e + 1]) continue;
+            for (int r = from; r < to; r += each)
+                x->moe_items[n++] =
+                    (moe_item){.expert = e, .row0 = r, .n_row = TK_MIN(each, n_out - r)};
+        }
     }
-    return n;
+    first[n_node] = n;
+}
+
+// For each item of the list, fn.
+static void run_items(tk_exec *x, int n_out, tk_pool_fn fn, expert_job *j)
+{
+    int first[TK_LIMIT_NODES + 1];
+    list_items(x, n_out, first);
+    tk_pool_run_at(x->pool, first, fn, j);
 }
 
 // An expert's inputs, where it meets them by a wide kernel.
@@ -289,9 +304,9 @@ void exec_experts(tk_exec *x, const tk_op *op)
     if (gate->kind != TK_PACK_NONE && exec_way(x, op->w, x->n_tok))
         tk_pool_run(x->pool, m->n_expert, gather_expert, &j);
     x->moe_act.n_group = (m->d_expert + TK_GROUP - 1) / TK_GROUP;
-    tk_pool_run(x->pool, list_items(x, m->d_expert), gate_up_item, &j);
+    run_items(x, m->d_expert, gate_up_item, &j);
     if (down->kind != TK_PACK_NONE && exec_way(x, op->w3, x->n_tok))
         tk_pool_run(x->pool, m->n_expert, round_expert, &j);
-    tk_pool_run(x->pool, list_items(x, x->p->cfg.d_model), down_item, &j);
+    run_items(x, x->p->cfg.d_model, down_item, &j);
     tk_pool_run(x->pool, x->n_tok, combine_token, &j);
 }

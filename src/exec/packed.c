@@ -5,6 +5,7 @@
 #include "exec/exec_priv.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "hw/mem.h"
@@ -79,6 +80,59 @@ static void pack_item(void *ctx, int i_item, int i_thread)
         tk_pack_panel(j->w, j->to, i, j->data + (size_t)i * j->to->panel_bytes);
 }
 
+// Memory is taken in huge pages, whose place is decided by who touches them first.
+enum { UNIT = 2 << 20, UNITS = 64 }; // bytes; units of an item
+
+typedef struct place_job {
+    const tk_exec *x;
+    const int *first; // items of the nodes
+} place_job;
+
+// The node that multiplies the panel at this byte of the packed weights.
+static int node_at(const tk_exec *x, uint64_t at)
+{
+    int from = 0, to = x->p->n_weight; // the last weight that begins at or before it
+    while (to - from > 1) {
+        int mid = (from + to) / 2;
+        if (x->packed[mid].data <= x->packed_data + at)
+            from = mid;
+        else
+            to = mid;
+    }
+    const tk_packed *w = &x->packed[from];
+    int n_panel = (int)tk_packed_panels(w), k = tk_pool_nodes(x->pool) - 1;
+    int panel = (int)((at - (uint64_t)(w->data - x->packed_data)) / w->panel_bytes);
+    while (k > 0 && panel < tk_pool_first(x->pool, k, n_panel)) k--;
+    return k;
+}
+
+static void place_item(void *ctx, int i_item, int i_thread)
+{
+    (void)i_thread;
+    const place_job *j = ctx;
+    uint8_t *data = j->x->packed_data;
+    int k = 0;
+    while (i_item >= j->first[k + 1]) k++;
+    uint64_t unit = (uint64_t)(i_item - j->first[k]) * UNITS, lead = (uintptr_t)data % UNIT;
+    for (uint64_t last = unit + UNITS; unit < last; unit++) {
+        uint64_t from = TK_MAX(unit * UNIT, lead) - lead;
+        uint64_t to = TK_MIN((unit + 1) * UNIT - lead, j->x->packed_bytes);
+        if (from >= to || node_at(j->x, from + (to - from) / 2) != k) continue;
+        for (uint64_t page = from; page < to; page += 4096) data[page] = 0;
+    }
+}
+
+// Each huge page of the packed weights to the node that multiplies the middle of it, before they are packed or read.
+static void place(tk_exec *x)
+{
+    int n_node = tk_pool_nodes(x->pool), first[TK_LIMIT_NODES + 1];
+    if (n_node == 1) return;                                          // whoever packs touches first
+    int each = (int)(x->packed_bytes / ((uint64_t)UNITS * UNIT)) + 2; // it may begin within a unit
+    for (int k = 0; k <= n_node; k++) first[k] = k * each;
+    place_job j = {.x = x, .first = first};
+    tk_pool_run_there(x->pool, first, place_item, &j);
+}
+
 static void say_progress(uint64_t done, uint64_t total, uint64_t start_ns, uint64_t *said_ns)
 {
     uint64_t now = tk_clock_ns();
@@ -99,6 +153,7 @@ tk_status exec_pack(tk_exec *x, tk_err *err)
         x->packed[i].data = x->packed_data + done;
         done += tk_packed_bytes(&x->packed[i]);
     }
+    place(x);
     if (x->opts.repack_cache && exec_packed_load(x)) return TK_OK;
     done = 0;
     for (int i = 0; i < p->n_weight; i++) {

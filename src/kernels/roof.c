@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "hw/cpu.h"
 #include "hw/mem.h"
+#include "hw/topology.h"
 #include "kernels/probe.h"
 
 #include <math.h>
@@ -149,6 +150,7 @@ static void fill_data(char *data, size_t n_bytes)
 tk_status tk_roof_measure(int n_thread, tk_roof *out, tk_err *err)
 {
     tk_pool *pool = NULL;
+    tk_topology machine;
     tk_probe probe;
     void *data = NULL;
     size_t data_bytes = (size_t)n_thread * TK_PROBE_DATA_BYTES;
@@ -158,7 +160,8 @@ tk_status tk_roof_measure(int n_thread, tk_roof *out, tk_err *err)
     j.mix = tk_alloc((size_t)n_thread * sizeof *j.mix);
     j.ops = tk_alloc((size_t)n_thread * sizeof *j.ops);
     tk_probe_fill(&probe);
-    TK_TRY(tk_pool_new(n_thread, &pool, err));
+    TK_TRY(tk_topology_load(NULL, &machine, err));
+    TK_TRY(tk_topology_pool(&machine, n_thread, &pool, err));
     TK_TRY(tk_mem_map(data_bytes, "the roof probes", &data, err));
     j.data = data;
     fill_data(j.data, data_bytes);

@@ -237,8 +237,8 @@ static void check(const char *model, const golden *g, setting s)
     for (int i = 0; i < g->n_seq; i++) tk_free(out[i]);
 }
 
-// To the bit: the other sequences of a step and the number of threads change nothing (exec's first two
-// invariants), nor does the cut of a prompt into steps (but for latent attention where it is expanded).
+// To the bit: the other sequences of a step, the number of threads and the nodes of memory change nothing (exec's
+// first two invariants), nor does the cut of a prompt into steps (but for latent attention where it is expanded).
 static void check_independence(const char *model, const golden *g, setting s)
 {
     tk_err err = TK_ERR_INIT;
@@ -246,6 +246,9 @@ static void check_independence(const char *model, const golden *g, setting s)
     int32_t n_ctx = make_room(g, one);
     make_room(g, other);
     tk_engine *e = open_engine(model, s, 1, n_ctx), *threaded = open_engine(model, s, 3, n_ctx);
+    setenv("HWLOC_SYNTHETIC", "numa:3 core:1 pu:2", 1); // of 2, 1 and 1 threads
+    tk_engine *on_nodes = open_engine(model, s, 4, n_ctx);
+    unsetenv("HWLOC_SYNTHETIC");
     const struct {
         const char *what;
         tk_engine *e;
@@ -254,10 +257,11 @@ static void check_independence(const char *model, const golden *g, setting s)
     } runs[] = {
         {"other sequences", e, BATCH, false},
         {"number of threads", threaded, BATCH, true},
+        {"nodes of memory", on_nodes, BATCH, true},
         {"cut into steps", e, DECODE, false},
     };
     bool wide = s.repack && !s.exact; // what else is in the step, and its size, may count then
-    int first = wide ? 1 : 0, n_run = wide || s.mla_expand_from >= 0 ? 2 : 3;
+    int first = wide ? 1 : 0, n_run = wide || s.mla_expand_from >= 0 ? 3 : 4;
     if (run_all(tk_engine_exec(e), g, BATCH, true, one, &err) != TK_OK) fail_msg("%s", err.msg);
     for (int r = first; r < n_run; r++) {
         if (run_all(tk_engine_exec(runs[r].e), g, runs[r].m, runs[r].together, other, &err) !=
@@ -271,6 +275,7 @@ static void check_independence(const char *model, const golden *g, setting s)
     }
     tk_engine_close(e);
     tk_engine_close(threaded);
+    tk_engine_close(on_nodes);
     for (int i = 0; i < g->n_seq; i++) {
         tk_free(one[i]);
         tk_free(other[i]);

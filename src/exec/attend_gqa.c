@@ -110,7 +110,7 @@ static void gqa_item(void *ctx, int i_item, int i_thread)
     for (int q = 0; q < nq; q++) {
         float *out = exec_row(x, j->op->out, run.tok0 + q / j->n_group) +
                      ((size_t)kv_head * j->n_group + (size_t)(q % j->n_group)) * d;
-        for (int i = 0; i < d; i++) out[i] = s.out[(size_t)q * d + i] / s.sum[q];
+        exec_divide(s.out + (size_t)q * d, s.sum[q], d, out);
     }
 }
 

@@ -298,7 +298,7 @@ static void expanded_item(void *ctx, int head, int i_thread)
     }
     for (int t = 0; t < j->n_tok; t++) {
         float *out = exec_row(x, j->op->out, j->tok0 + t) + (size_t)head * a->d_v;
-        for (int i = 0; i < a->d_v; i++) out[i] = s.out[(size_t)t * a->d_v + i] / s.sum[t];
+        exec_divide(s.out + (size_t)t * a->d_v, s.sum[t], a->d_v, out);
     }
 }
 

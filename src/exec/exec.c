@@ -262,7 +262,7 @@ tk_status tk_exec_new(const tk_program *p, const tk_exec_opts *opts, tk_exec **o
     rope_table(x);
     TK_TRY(map_all(x, err));
     TK_TRY(make_pool(x, err));
-    x->act_of = TK_VIEW_NONE;
+    exec_stages_make(x);
     if (opts->repack) TK_TRY(exec_pack(x, err));
     *out = x;
     x = NULL;
@@ -285,6 +285,8 @@ void tk_exec_free(tk_exec *x)
     tk_free(x->inv_freq);
     tk_free(x->buf);
     tk_free(x->scratch);
+    tk_free(x->stages);
+    tk_free(x->lap_ns);
     tk_free(x);
 }
 
@@ -362,25 +364,6 @@ static void set_tokens(tk_exec *x)
     x->n_tok = at;
 }
 
-static void run_op(tk_exec *x, const tk_op *op)
-{
-    static void (*const run[])(tk_exec *, const tk_op *) = {
-        [TK_OP_EMBED] = exec_embed,
-        [TK_OP_RMSNORM] = exec_rmsnorm,
-        [TK_OP_LINEAR] = exec_linear,
-        [TK_OP_ROPE] = exec_rope,
-        [TK_OP_KV_WRITE] = exec_kv_write,
-        [TK_OP_ATTEND_GQA] = exec_attend_gqa,
-        [TK_OP_ATTEND_MLA] = exec_attend_mla,
-        [TK_OP_SWIGLU] = exec_swiglu,
-        [TK_OP_ROUTE] = exec_route,
-        [TK_OP_EXPERTS] = exec_experts,
-        [TK_OP_ADD] = exec_add,
-        [TK_OP_HEAD] = exec_head,
-    };
-    run[op->kind](x, op);
-}
-
 tk_status tk_exec_step(tk_exec *x, const tk_step_part *parts, int n_part, tk_err *err)
 {
     tk_status st = admit(x, parts, n_part, err);
@@ -388,13 +371,7 @@ tk_status tk_exec_step(tk_exec *x, const tk_step_part *parts, int n_part, tk_err
     x->parts = parts;
     x->n_part = n_part;
     set_tokens(x);
-    x->act_of = TK_VIEW_NONE;
-    for (int i = 0; i < x->p->n_op; i++) {
-        uint64_t start = x->op_ns ? tk_clock_ns() : 0;
-        run_op(x, &x->p->ops[i]);
-        exec_act_forget(x, x->p->ops[i].out.buf);
-        if (x->op_ns) x->op_ns[i] += tk_clock_ns() - start;
-    }
+    exec_stages_run(x);
     for (int i = 0; i < n_part; i++) parts[i].seq->n_tok += parts[i].n;
     x->parts = NULL;
     return TK_OK;

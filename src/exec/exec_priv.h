@@ -5,6 +5,8 @@
 
 #include "exec/exec.h"
 
+#include "base/clock.h"
+
 enum {
     ROW_BLOCK = 16,      // weight rows decoded at a time
     K_CHUNK = 1024,      // columns decoded at a time: a multiple of every format's block
@@ -39,12 +41,29 @@ typedef struct exec_rows {
     int64_t ld_h;
 } exec_rows;
 
+// Consecutive operations that run together, see stages.c.
+enum { EXEC_STAGE_OPS = 8 };
+typedef struct exec_stage {
+    const tk_op *op; // the first
+    int n_op;
+} exec_stage;
+
+// Tokens tok .. tok + n of a view; buf -1: none.
+typedef struct exec_held {
+    tk_view of;
+    int tok, n;
+} exec_held;
+
+// Forms of activations, and sets of them as bits: what packed weights want that meet no wide kernel, and what wide kernels
+// want, by tk_wide.
+enum { EXEC_FORMS = TK_WIDE_BF16 + 1 };
+
 struct tk_exec {
     const tk_program *p;
     tk_kernels k;
     // Wide kernels may be used: weights are packed, and nobody asked for the same bits in any batch.
     bool wide;
-    bool takes[TK_WIDE_BF16 + 1]; // what those of this model's forms want of activations
+    bool takes[EXEC_FORMS]; // what those of this model's forms want of activations
     tk_pool *pool;
     tk_exec_plan plan;
     tk_exec_opts opts;
@@ -78,18 +97,21 @@ struct tk_exec {
     int32_t *slot_place;     // [n_step_tok * n_used] place of a slot in the sorted order
     uint64_t *expert_load;   // [n_layer][n_expert]
     // activations on their way into packed weights
-    exec_rows act;  // of the view act_of, tokens act_tok .. act_tok + act_n
-    tk_view act_of; // buf -1: of none
-    int act_tok, act_n;
-    tk_wide act_wide;  // the wide kernels that it was made for
-    exec_rows moe_act; // of moe_mid, sorted order
-    exec_rows moe_in;  // for wide kernels only: the experts' inputs, sorted order
+    exec_rows act;
+    exec_held held[EXEC_FORMS]; // what of it is in each form
+    exec_rows moe_act;          // of moe_mid, sorted order
+    exec_rows moe_in;           // for wide kernels only: the experts' inputs, sorted order
     // MLA, absorbed
     float *q_lat; // [MLA_ABSORB_TOK][n_head][kv_lora + d_rope]
     float *o_lat; // [MLA_ABSORB_TOK][n_head][kv_lora]
     float *
         o_part; // [MLA_ABSORB_TOK][head blocks x splits][MLA_HEADS][kv_lora + 2]: mixed values, max, sum
+    exec_stage *stages; // [n_stage]
+    int n_stage;
     uint64_t *op_ns; // [n_op] time spent in each operation; NULL = nobody asks
+    uint64_t (
+        *lap_ns)[EXEC_STAGE_OPS +
+                 1]; // [n_thread] time of a thread in each operation of the stage, and for the next
     // the step
     const tk_step_part *parts;
     int n_part, n_tok;
@@ -134,17 +156,12 @@ bool exec_packed_load(tk_exec *x);
 void exec_packed_save(const tk_exec *x);
 // Of every weight's name, type and shape, and a sample of their bytes.
 void exec_weights_id(const tk_program *p, uint64_t id[2]);
-// out[t][0..n_out) = W in[tok + t] (+ bias), for t < n.
-void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view in, int tok, int n,
-                       float *out, int64_t ld_out);
 // y[t][0..n_row) = W[row0..row0 + n_row) in[t], for t < n_tok; row0 the first of a panel. One thread, with
 // exec_packed_rows_scratch floats.
 void exec_packed_rows_times(const tk_exec *x, const tk_packed *w, int64_t row0, int n_row,
                             const float *in, int64_t ld_in, int n_tok, float *out, int64_t ld_out,
                             float *scratch);
 size_t exec_packed_rows_scratch(int64_t n_in, int n_tok);
-// A view of all tokens of the step, as weights of the form want it for few tokens.
-tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind);
 // How n tokens meet a packed weight: NULL by `gemm`, else by this wide kernel.
 const tk_way *exec_way(const tk_exec *x, int32_t i_weight, int n);
 // What that takes.
@@ -156,19 +173,47 @@ static inline tk_wide exec_takes(const tk_way *way)
 // columns where wide kernels take integers.
 void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
                 int64_t n, tk_wide wide);
+// The form that n tokens for this weight want; 0 for floats.
+unsigned exec_form_of(const tk_exec *x, int32_t i_weight, int n);
+// Rounds tokens tok .. tok + n of a view to rows 0 .. n of x->act, to those of the forms that it does not hold yet.
+void exec_act_make(tk_exec *x, tk_view in, int tok, int n, unsigned forms);
+// The same by parts: that x->act will hold them, before the first; one token to a row of it, by any thread.
+void exec_act_hold(tk_exec *x, tk_view in, int tok, int n, unsigned forms);
+void exec_act_round(const tk_exec *x, tk_view in, int tok, int row, unsigned forms);
+// A view from token tok on, which x->act holds as kernels take it.
+tk_act exec_act(const tk_exec *x, tk_view in, int tok, tk_wide takes);
+// Row tok of a view that x->act holds from its first token on, as wide kernels take it, to another place.
+void exec_act_copy(const tk_exec *x, tk_view in, int tok, const exec_rows *to, int row,
+                   tk_wide takes);
+void exec_act_forget(tk_exec *x, int16_t buf); // its content changed
+void exec_act_forget_all(tk_exec *x);
 // Rows from `row` on, as exec_round made them.
 tk_act exec_act_of(const exec_rows *r, int64_t row, tk_wide wide);
 tk_act exec_act_from(const tk_act *a, int64_t tok); // from that row on
-void exec_act_forget(tk_exec *x, int16_t buf);      // its content changed
 
-void exec_linear(tk_exec *x, const tk_op *op);
+void exec_stages_make(tk_exec *x);
+void exec_stages_run(tk_exec *x);
+// Time of operation i_op of the running stage, since `from`; returns now. 0 when nobody asks.
+static inline uint64_t exec_lap_start(const tk_exec *x)
+{
+    return x->op_ns ? tk_clock_ns() : 0;
+}
+static inline uint64_t exec_lap(tk_exec *x, int i_thread, int i_op, uint64_t from)
+{
+    if (from == 0) return 0;
+    uint64_t now = tk_clock_ns();
+    x->lap_ns[i_thread][i_op] += now - from;
+    return now;
+}
+
+bool exec_is_row(tk_op_kind kind); // an operation on each row by itself
+// Runs them, and rounds rows for the next stage (NULL = none) where that is of products.
+void exec_row_ops(tk_exec *x, const exec_stage *s, const exec_stage *next);
+bool exec_linear_joins(const exec_stage *s,
+                       const tk_op *op); // a product can run together with those of the stage
+unsigned exec_linear_forms(const tk_exec *x, const exec_stage *s); // what their input is wanted as
+void exec_linear(tk_exec *x, const exec_stage *s);
 void exec_head(tk_exec *x, const tk_op *op);
-void exec_embed(tk_exec *x, const tk_op *op);
-void exec_rmsnorm(tk_exec *x, const tk_op *op);
-void exec_rope(tk_exec *x, const tk_op *op);
-void exec_swiglu(tk_exec *x, const tk_op *op);
-void exec_add(tk_exec *x, const tk_op *op);
-void exec_kv_write(tk_exec *x, const tk_op *op);
 void exec_attend_gqa(tk_exec *x, const tk_op *op);
 void exec_attend_mla(tk_exec *x, const tk_op *op);
 void exec_route(tk_exec *x, const tk_op *op);
@@ -193,6 +238,12 @@ static inline void exec_scores(const tk_exec *x, bool wide, const void *query, i
     else
         x->k.kv_scores[x->opts.kv_dtype](query, d, n_query, rows, x->kv_row_bytes, n_row, d, scale,
                                          scores, TK_KV_BLOCK_TOK);
+}
+
+// Mixed values of one query to their mean.
+static inline void exec_divide(const float *restrict mixed, float sum, int n, float *restrict out)
+{
+    for (int i = 0; i < n; i++) out[i] = mixed[i] / sum;
 }
 
 // Floats of scratch per thread that the attention operations need.

@@ -176,8 +176,7 @@ static void gather_expert(void *ctx, int expert, int i_thread)
     tk_wide takes = exec_takes(exec_way(x, j->op->w + expert, n));
     if (takes == TK_WIDE_NONE) return;
     for (int i = first; i < first + n; i++)
-        exec_round(x, &x->moe_in, exec_row(x, j->op->in, j->token[i]), i, 0, x->p->cfg.d_model,
-                   takes);
+        exec_act_copy(x, j->op->in, j->token[i], &x->moe_in, i, takes);
 }
 
 // One item of packed gate and up, and its rows of the result as 16-bit integers where the down projection takes them.
@@ -291,6 +290,16 @@ static void combine_token(void *ctx, int tok, int i_thread)
     }
 }
 
+static unsigned expert_forms(const tk_exec *x, const tk_op *op)
+{
+    unsigned forms = 0;
+    for (int e = 0; e < x->p->cfg.moe.n_expert; e++) {
+        int n = x->expert_first[e + 1] - x->expert_first[e];
+        if (n > 0) forms |= exec_form_of(x, op->w + e, n);
+    }
+    return forms;
+}
+
 void exec_experts(tk_exec *x, const tk_op *op)
 {
     const tk_moe *m = &x->p->cfg.moe;
@@ -298,7 +307,8 @@ void exec_experts(tk_exec *x, const tk_op *op)
     for (int i = 0; i < x->n_tok * m->n_used; i++) token[i] /= m->n_used;
     expert_job j = {.x = x, .op = op, .token = token};
     const tk_packed *gate = &x->packed[op->w], *down = &x->packed[op->w3];
-    if (gate->kind != TK_PACK_NONE) j.in = exec_act(x, op->in, gate->kind);
+    exec_act_make(x, op->in, 0, x->n_tok, expert_forms(x, op));
+    if (gate->kind != TK_PACK_NONE) j.in = exec_act(x, op->in, 0, TK_WIDE_NONE);
     j.down = down->kind;
     x->moe_in.n_group = (x->p->cfg.d_model + TK_GROUP - 1) / TK_GROUP;
     if (gate->kind != TK_PACK_NONE && exec_way(x, op->w, x->n_tok))

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Packed weights: made once before the first step, by all threads, and the stored pages given back behind
-// them, so that a model is resident once. Activations are rounded to 16-bit integers once for all the
-// operations that read the same view.
+// them, so that a model is resident once.
 #include "exec/exec_priv.h"
 
 #include "base/clock.h"
@@ -13,9 +12,7 @@
 #include <string.h>
 
 enum {
-    PACK_PANELS = 8, // panels packed per item
-    TOK_BLOCK = 64, // tokens whose activations stay in the second-level cache over an item's panels
-    ITEMS_A_THREAD = 8 // work items per thread, so that a slow thread holds nobody up for long
+    PACK_PANELS = 8 // panels packed per item
 };
 
 static void want(const tk_program *p, tk_packed *shape, int32_t w, int n)
@@ -171,146 +168,6 @@ tk_status exec_pack(tk_exec *x, tk_err *err)
     return TK_OK;
 }
 
-typedef struct act_job {
-    tk_exec *x;
-    const float *in;
-    int64_t ld, n_in;
-} act_job;
-
-static void quantise_row(void *ctx, int tok, int i_thread)
-{
-    (void)i_thread;
-    const act_job *j = ctx;
-    exec_round(j->x, &j->x->act, j->in + tok * j->ld, tok, 0, j->n_in, j->x->act_wide);
-}
-
-// With zeros to a multiple of 32 columns.
-static void round_bf16(const tk_exec *x, const float *in, int64_t n, uint16_t *h)
-{
-    x->k.kv_store[TK_KV_BF16](in, (int)n, h);
-    for (int64_t i = n; i % 32 != 0; i++) h[i] = 0;
-}
-
-void exec_round(const tk_exec *x, const exec_rows *to, const float *in, int64_t row, int64_t col,
-                int64_t n, tk_wide wide)
-{
-    int64_t group = row * to->n_group + col / TK_GROUP;
-    if (wide == TK_WIDE_NONE)
-        x->k.quantise(in, n, to->q + group, to->scale + group, to->sum + group * 2);
-    else if (wide == TK_WIDE_INT8)
-        x->k.quantise8(in, n, to->b + row * tk_row8(to->n_group),
-                       to->more + row * tk_row8_more(to->n_group));
-    else
-        round_bf16(x, in, n, to->h + row * to->ld_h + col);
-}
-
-tk_act exec_act_of(const exec_rows *r, int64_t row, tk_wide wide)
-{
-    tk_act all = {.q = wide ? NULL : r->q,
-                  .b = r->b,
-                  .more = r->more,
-                  .scale = r->scale,
-                  .sum = r->sum,
-                  .n_group = r->n_group,
-                  .h = r->h,
-                  .ld_h = r->ld_h};
-    return exec_act_from(&all, row);
-}
-
-const tk_way *exec_way(const tk_exec *x, int32_t i_weight, int n)
-{
-    const tk_weight *w = &x->p->weights[i_weight];
-    const tk_way *way = x->wide ? tk_way_for(&x->k, x->packed[i_weight].kind, n) : NULL;
-    bool fine = exec_takes(way) == TK_WIDE_INT8 ? w->is_fine : w->role == TK_ROLE_ROUTER;
-    return fine ? NULL : way;
-}
-
-// Rows tok..tok + n of a view as rows 0..n of an activation. They are rounded only as the weights want it.
-static tk_act act_of(tk_exec *x, tk_view in, int tok, int n, tk_pack kind, tk_wide wide)
-{
-    const float *f = exec_row(x, in, tok);
-    int64_t ld = exec_stride(x, in);
-    if (!tk_pack_is_int(kind) && !wide) return (tk_act){.f = f, .ld = ld};
-    bool same = x->act_of.buf == in.buf && x->act_of.off == in.off && x->act_of.n == in.n &&
-                x->act_tok == tok && x->act_n >= n && x->act_wide == wide;
-    x->act.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
-    if (!same) {
-        x->act_wide = wide;
-        act_job j = {.x = x, .in = f, .ld = ld, .n_in = in.n};
-        tk_pool_run(x->pool, n, quantise_row, &j);
-        x->act_of = in;
-        x->act_tok = tok;
-        x->act_n = n;
-    }
-    tk_act a = exec_act_of(&x->act, 0, wide);
-    a.f = f;
-    a.ld = ld;
-    return a;
-}
-
-typedef struct gemm_job {
-    const tk_exec *x;
-    const tk_packed *w;
-    const float *bias;
-    tk_act in;
-    float *out;
-    int64_t ld_out;
-    int n_tok, panels_per_item;
-    const tk_way *way;
-} gemm_job;
-
-tk_act exec_act_from(const tk_act *a, int64_t tok)
-{
-    tk_act b = *a;
-    if (a->f) b.f += tok * a->ld;
-    if (a->h) b.h += tok * a->ld_h;
-    if (a->q) b.q += tok * a->n_group;
-    if (a->b) b.b += tok * tk_row8(a->n_group);
-    if (a->more) b.more += tok * tk_row8_more(a->n_group);
-    if (a->scale) b.scale += tok * a->n_group;
-    if (a->sum) b.sum += tok * a->n_group * 2;
-    return b;
-}
-
-static void gemm_item(void *ctx, int i_item, int i_thread)
-{
-    (void)i_thread;
-    const gemm_job *j = ctx;
-    int64_t panel0 = (int64_t)i_item * j->panels_per_item, row0 = panel0 * TK_PANEL_ROWS;
-    int n_panel = (int)TK_MIN((int64_t)j->panels_per_item, tk_packed_panels(j->w) - panel0);
-    int n_row = (int)TK_MIN((int64_t)n_panel * TK_PANEL_ROWS, j->w->n_out - row0);
-    tk_gemm_fn gemm = j->way ? j->way->gemm : j->x->k.gemm[j->w->kind];
-    int block = TOK_BLOCK;
-    if (j->way) block = j->way->takes == TK_WIDE_INT8 ? 2 * TOK_BLOCK : j->n_tok; // BF16: its own
-    for (int t = 0; t < j->n_tok; t += block) {
-        tk_act a = exec_act_from(&j->in, t);
-        gemm(j->w, panel0, n_panel, &a, NULL, TK_MIN(block, j->n_tok - t),
-             j->out + t * j->ld_out + row0, j->ld_out);
-    }
-    for (int t = 0; j->bias && t < j->n_tok; t++)
-        for (int r = 0; r < n_row; r++) j->out[t * j->ld_out + row0 + r] += j->bias[row0 + r];
-}
-
-void exec_packed_times(tk_exec *x, int32_t i_weight, const float *bias, tk_view in, int tok, int n,
-                       float *out, int64_t ld_out)
-{
-    const tk_packed *w = &x->packed[i_weight];
-    const tk_way *way = exec_way(x, i_weight, n);
-    gemm_job j = {.x = x,
-                  .w = w,
-                  .bias = bias,
-                  .in = act_of(x, in, tok, n, w->kind, exec_takes(way)),
-                  .out = out,
-                  .ld_out = ld_out,
-                  .n_tok = n,
-                  .way = way};
-    int64_t n_panel = tk_packed_panels(w);
-    int64_t each = n_panel / (ITEMS_A_THREAD * tk_pool_threads(x->pool));
-    j.panels_per_item = (int)TK_MAX(4, TK_MIN(each / 4 * 4, 16));
-    tk_pool_run(x->pool, (int)((n_panel + j.panels_per_item - 1) / j.panels_per_item), gemm_item,
-                &j);
-}
-
 size_t exec_packed_rows_scratch(int64_t n_in, int n_tok)
 {
     size_t n_group = (size_t)((n_in + TK_GROUP - 1) / TK_GROUP) * (size_t)n_tok;
@@ -334,14 +191,4 @@ void exec_packed_rows_times(const tk_exec *x, const tk_packed *w, int64_t row0, 
     }
     x->k.gemm[w->kind](w, row0 / TK_PANEL_ROWS, (n_row + TK_PANEL_ROWS - 1) / TK_PANEL_ROWS, &a,
                        NULL, n_tok, out, ld_out);
-}
-
-tk_act exec_act(tk_exec *x, tk_view in, tk_pack kind)
-{
-    return act_of(x, in, 0, x->n_tok, kind, TK_WIDE_NONE);
-}
-
-void exec_act_forget(tk_exec *x, int16_t buf)
-{
-    if (x->act_of.buf == buf) x->act_of = TK_VIEW_NONE;
 }

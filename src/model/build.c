@@ -164,25 +164,36 @@ static int32_t bias_beside(tk_build *b, tk_name name, tk_weight_role role, int64
     return tk_build_vector(b, (tk_name){hf, gguf}, role, n);
 }
 
-void tk_build_mlp(tk_build *b, tk_mlp_names names, tk_weight_role role, tk_view in, tk_view gate,
-                  tk_view up, tk_view out, int32_t d_ff, bool bias)
+void tk_build_gate_up(tk_build *b, const tk_mlp_op *m)
 {
-    gate.n = up.n = d_ff;
-    int32_t wg = tk_build_matrix(b, names.gate, role, d_ff, in.n);
-    int32_t wu = tk_build_matrix(b, names.up, role, d_ff, in.n);
-    int32_t wd = tk_build_matrix(b, names.down, role, out.n, d_ff);
-    tk_build_linear(b, in, gate, wg, bias ? bias_beside(b, names.gate, role, d_ff) : -1);
-    tk_build_linear(b, in, up, wu, bias ? bias_beside(b, names.up, role, d_ff) : -1);
-    tk_op *op = tk_build_op(b, TK_OP_SWIGLU);
-    op->in = gate;
-    op->in2 = up;
-    op->out = gate;
-    tk_build_linear(b, gate, out, wd, bias ? bias_beside(b, names.down, role, out.n) : -1);
+    int32_t wg = tk_build_matrix(b, m->names.gate, m->role, m->gate.n, m->in.n);
+    int32_t wu = tk_build_matrix(b, m->names.up, m->role, m->up.n, m->in.n);
+    tk_build_linear(b, m->in, m->gate, wg,
+                    m->bias ? bias_beside(b, m->names.gate, m->role, m->gate.n) : -1);
+    tk_build_linear(b, m->in, m->up, wu,
+                    m->bias ? bias_beside(b, m->names.up, m->role, m->up.n) : -1);
 }
 
-void tk_build_moe(tk_build *b, tk_view in, tk_view scores, tk_view out)
+void tk_build_down(tk_build *b, const tk_mlp_op *m)
+{
+    tk_op *op = tk_build_op(b, TK_OP_SWIGLU);
+    op->in = op->out = m->gate;
+    op->in2 = m->up;
+    int32_t wd = tk_build_matrix(b, m->names.down, m->role, m->out.n, m->gate.n);
+    tk_build_linear(b, m->gate, m->out, wd,
+                    m->bias ? bias_beside(b, m->names.down, m->role, m->out.n) : -1);
+}
+
+void tk_build_router(tk_build *b, tk_view in, tk_view scores)
 {
     static const tk_name router = {"model.layers.%d.mlp.gate.weight", "blk.%d.ffn_gate_inp.weight"};
+    int32_t w = tk_build_matrix(b, router, TK_ROLE_ROUTER, b->p->cfg.moe.n_expert, in.n);
+    tk_build_fine(b, w, 1);
+    tk_build_linear(b, in, scores, w, -1);
+}
+
+void tk_build_routed(tk_build *b, tk_view in, tk_view scores, tk_view out)
+{
     static const tk_name bias = {"model.layers.%d.mlp.gate.e_score_correction_bias",
                                  "blk.%d.exp_probs_b.bias"};
     static const tk_name gate = {"model.layers.%d.mlp.experts.%d.gate_proj.weight",
@@ -193,10 +204,7 @@ void tk_build_moe(tk_build *b, tk_view in, tk_view scores, tk_view out)
                                  "blk.%d.ffn_down_exps.weight"};
     const tk_moe *m = &b->p->cfg.moe;
     int64_t d = in.n;
-    int32_t wr = tk_build_matrix(b, router, TK_ROLE_ROUTER, m->n_expert, d);
-    tk_build_fine(b, wr, 1);
     int32_t wb = m->has_bias ? tk_build_vector(b, bias, TK_ROLE_ROUTER, m->n_expert) : -1;
-    tk_build_linear(b, in, scores, wr, -1);
     tk_op *route = tk_build_op(b, TK_OP_ROUTE);
     route->in = scores;
     route->b = wb;

@@ -46,10 +46,17 @@ void tk_build_add(tk_build *b, tk_view to, tk_view from);
 typedef struct tk_mlp_names {
     tk_name gate, up, down;
 } tk_mlp_names;
-void tk_build_mlp(tk_build *b, tk_mlp_names names, tk_weight_role role, tk_view in, tk_view gate,
-                  tk_view up, tk_view out, int32_t d_ff, bool bias);
-// Router and routed experts (and nothing shared): out = sum of the chosen experts.
-void tk_build_moe(tk_build *b, tk_view in, tk_view scores, tk_view out);
+typedef struct tk_mlp_op {
+    tk_mlp_names names;
+    tk_weight_role role;
+    tk_view in, gate, up, out; // gate, up: d_ff wide
+    bool bias;
+} tk_mlp_op;
+void tk_build_gate_up(tk_build *b, const tk_mlp_op *m); // both products,
+void tk_build_down(tk_build *b, const tk_mlp_op *m);    // and what follows them
+// Scores of all experts, and with them the sum of the chosen ones.
+void tk_build_router(tk_build *b, tk_view in, tk_view scores);
+void tk_build_routed(tk_build *b, tk_view in, tk_view scores, tk_view out);
 
 // The families. Each writes p's layers and, when the checkpoint has them, its MTP layers.
 void tk_build_llama(tk_build *b);    // llama, mistral, qwen2, qwen3, qwen3_moe

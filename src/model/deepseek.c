@@ -129,17 +129,21 @@ static void feed_forward(tk_build *b, const bufs *u)
         {"model.layers.%d.mlp.shared_experts.down_proj.weight", "blk.%d.ffn_down_shexp.weight"},
     };
     tk_build_rmsnorm(b, u->x, u->n, tk_build_vector(b, norm, TK_ROLE_NORM, c->d_model));
-    if (!c->moe_layer[b->layer]) {
-        tk_build_mlp(b, dense, TK_ROLE_MLP, u->n, u->gate, u->up, u->moe, c->d_ff, false);
-        tk_build_add(b, u->x, u->moe);
-        return;
-    }
-    tk_build_moe(b, u->n, u->scores, u->moe);
-    tk_build_add(b, u->x, u->moe);
-    if (c->moe.n_shared == 0) return;
-    tk_build_mlp(b, shared, TK_ROLE_SHARED_EXPERT, u->n, u->gate, u->up, u->moe, c->moe.d_shared,
-                 false);
-    tk_build_add(b, u->x, u->moe);
+    bool is_moe = c->moe_layer[b->layer], has_mlp = !is_moe || c->moe.n_shared > 0;
+    int32_t d_ff = is_moe ? c->moe.d_shared : c->d_ff;
+    tk_mlp_op mlp = {.names = is_moe ? shared : dense,
+                     .role = is_moe ? TK_ROLE_SHARED_EXPERT : TK_ROLE_MLP,
+                     .in = u->n,
+                     .gate = tk_build_slice(u->gate, 0, d_ff),
+                     .up = tk_build_slice(u->up, 0, d_ff),
+                     .out = u->moe};
+    // products of the same input one after the other, so that they run together
+    if (is_moe) tk_build_router(b, u->n, u->scores);
+    if (has_mlp) tk_build_gate_up(b, &mlp);
+    if (is_moe) tk_build_routed(b, u->n, u->scores, u->moe);
+    if (is_moe) tk_build_add(b, u->x, u->moe);
+    if (has_mlp) tk_build_down(b, &mlp);
+    if (has_mlp) tk_build_add(b, u->x, u->moe);
 }
 
 // MTP layer: h' = eh_proj [enorm(embed(next id)) | hnorm(h)], then an ordinary layer, its own norm, the

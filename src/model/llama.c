@@ -94,17 +94,27 @@ static void feed_forward(tk_build *b, const bufs *u)
     const tk_config *c = &b->p->cfg;
     static const tk_name norm = {"model.layers.%d.post_attention_layernorm.weight",
                                  "blk.%d.ffn_norm.weight"};
-    static const tk_mlp_names mlp = {
+    static const tk_mlp_names names = {
         {"model.layers.%d.mlp.gate_proj.weight", "blk.%d.ffn_gate.weight"},
         {"model.layers.%d.mlp.up_proj.weight", "blk.%d.ffn_up.weight"},
         {"model.layers.%d.mlp.down_proj.weight", "blk.%d.ffn_down.weight"},
     };
     tk_build_rmsnorm(b, u->x, u->n, tk_build_vector(b, norm, TK_ROLE_NORM, c->d_model));
     tk_view out = tk_build_slice(u->n, 0, c->d_model);
-    if (c->moe_layer[b->layer])
-        tk_build_moe(b, u->n, u->scores, out);
-    else
-        tk_build_mlp(b, mlp, TK_ROLE_MLP, u->n, u->gate, u->up, out, c->d_ff, c->mlp_bias);
+    if (c->moe_layer[b->layer]) {
+        tk_build_router(b, u->n, u->scores);
+        tk_build_routed(b, u->n, u->scores, out);
+    } else {
+        tk_mlp_op mlp = {.names = names,
+                         .role = TK_ROLE_MLP,
+                         .in = u->n,
+                         .gate = tk_build_slice(u->gate, 0, c->d_ff),
+                         .up = tk_build_slice(u->up, 0, c->d_ff),
+                         .out = out,
+                         .bias = c->mlp_bias};
+        tk_build_gate_up(b, &mlp);
+        tk_build_down(b, &mlp);
+    }
     tk_build_add(b, u->x, out);
 }
 

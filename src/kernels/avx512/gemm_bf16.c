@@ -6,7 +6,8 @@
 #include "kernels/kernels.h"
 
 enum {
-    STRETCH = 256,  // columns: two panels of units stay in the first-level cache
+    STRETCH =
+        512, // columns: two panels of units are the first-level cache, and the sums of a tile seldom leave registers
     MOST_TOKS = 64, // whose sums are kept over the stretches
     BF16_FROM = 4,  // tokens from which it pays: one is a matter of memory
     FP8_FROM = 1,
@@ -63,10 +64,10 @@ static void decode_block(const uint8_t *u, int64_t n_col, uint8_t *to)
     }
 }
 
-// Two panels (or one) and their sums with n_tok tokens.
+// Two panels (or one) and their sums with n_tok tokens. is_new: they are read from memory, and the next ones will be.
 #define MEET(name)                                                                                 \
-    void name(const tk_packed *w, const uint8_t *const *panel, int n_panel, const tk_act *x,       \
-              int n_tok, dot_sum *sum)
+    void name(const tk_packed *w, const uint8_t *const *panel, int n_panel, bool is_new,           \
+              const tk_act *x, int n_tok, dot_sum *sum)
 
 static MEET(meet_bf16)
 {
@@ -79,7 +80,7 @@ static MEET(meet_bf16)
         const uint8_t *unit[2];
         for (int p = 0; p < n_panel; p++) {
             unit[p] = panel[p] + at;
-            ask_for(panel[p] + next, bytes);
+            if (is_new) ask_for(panel[p] + next, bytes);
         }
         int n_pair = (int)(TK_MIN((int64_t)STRETCH, w->n_in - k) + 1) / 2;
         dot_rows(unit, n_panel, n_pair, x->h + k, x->ld_h, n_tok, one, sum);
@@ -88,6 +89,7 @@ static MEET(meet_bf16)
 
 static MEET(meet_fp8)
 {
+    (void)is_new; // half the bytes a product of BF16: the processor's own prefetch keeps up
     _Alignas(64) uint8_t decoded[2][TK_FP8_BLOCK / 2 * TK_UNIT_BYTES];
     const uint8_t *const unit[2] = {decoded[0], decoded[1]};
     for (int64_t k = 0; k < w->n_in; k += TK_FP8_BLOCK) {
@@ -104,7 +106,10 @@ static MEET(meet_fp8)
 static inline void store_panel(const tk_packed *w, int64_t panel, v16 sum, float *y)
 {
     int64_t n_row = w->n_out - panel * TK_PANEL_ROWS;
-    v_store_n(y, sum, (int)TK_MIN(n_row, TK_PANEL_ROWS));
+    if (n_row >= TK_PANEL_ROWS)
+        v_store(y, sum);
+    else
+        v_store_n(y, sum, (int)n_row);
 }
 
 // Few tokens: nothing is gained by keeping what was decoded, and several panels are as many streams of memory. The sums are
@@ -188,7 +193,7 @@ static void many_tokens(const tk_packed *w, int64_t panel0, int n_panel, const t
             const uint8_t *first = w->data + (size_t)(panel0 + p) * w->panel_bytes;
             const uint8_t *const panel[2] = {first, first + w->panel_bytes};
             memset(sum, 0, (size_t)m * sizeof *sum);
-            meet(w, panel, n, &part, m, sum);
+            meet(w, panel, n, tok == 0, &part, m, sum);
             for (int t = 0; t < m; t++)
                 for (int i = 0; i < n; i++)
                     store_panel(w, panel0 + p + i, v_load(sum[t].of[i]),

@@ -21,26 +21,34 @@
 enum {
     SPINS = 2000,    // a barrier of the decode step is 2-5 us after the last; these are 20-80 us
     LOOK_NS = 50000, // how long the owner sleeps between two looks at unfinished workers
-    MOST_LATE = 8    // more unfinished items than this are a loop at work, not late ones
+    MOST_LATE = 8,   // more unfinished items than this are a loop at work, not late ones
+    RANGES =
+        16 // most a node: starting a loop writes to each, and its end is seen by looking at all
 };
 
-// What is left of a node's range of a loop, in one word: items not given out << 32 | items not finished. Finishing an
-// item and taking the next is one atomic operation. The upper half runs below 0, as every thread asks once too often.
+// A thread (where a node has many: a few together) has a range of a loop of its own, so that its items follow each
+// other in memory and what the kernel asks for ahead is what the next item reads.
+//
+// What is left of a range, in one word: items not given out << 32 | items not finished. Finishing an item and taking the next is one atomic operation. The upper half runs below 0, as every thread asks once too often.
 // A loop is over when all items are finished, whatever the threads do: one that comes late finds nothing left, or
 // items of the loop that runs by then.
 static const uint64_t given = (uint64_t)1 << 32, finished = 1;
 
-typedef struct node {
+typedef struct range {
     _Alignas(64) _Atomic uint64_t left;
-    int end; // of its range; written by the owner before `left` is released, read by whoever got an item of it
-    int first_thread;
+    int end; // written by the owner before `left` is released, read by whoever got an item of it
+    int first_thread, i_node;
+} range;
+
+typedef struct node {
+    int first_thread, first_range;
     cpu_set_t cpus;
 } node;
 
 typedef struct worker {
     _Alignas(64) atomic_int cpu; // where it began to take items; -1: it takes none
     tk_pool *pool;
-    int i_thread, i_node;
+    int i_thread, i_range;
     pthread_t thread;
     clockid_t clock; // processor time of the thread
     // owner: the thread that runs loops
@@ -50,9 +58,10 @@ typedef struct worker {
 } worker;
 
 struct tk_pool {
-    int n_thread, n_node;
+    int n_thread, n_node, n_range;
     worker *workers; // n_thread - 1
-    node *nodes;     // n_node
+    node *nodes;     // n_node, and one more: the ends
+    range *ranges;   // n_range
     // one loop; written by the owner before `left` is released, read by whoever got one of its items
     tk_pool_fn fn;
     void *ctx;
@@ -83,63 +92,70 @@ static void futex_wake_all(const void *at)
 // The lower half of `left`, at its address: what the owner waits for.
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a futex is 32 bits wide");
 
-static uint32_t unfinished_of(const node *n)
+static uint32_t unfinished_of(const range *r)
 {
-    return (uint32_t)atomic_load(&n->left); // acquires what the items wrote; pairs with take
+    return (uint32_t)atomic_load(&r->left); // acquires what the items wrote; pairs with take
 }
 
 static uint32_t unfinished(const tk_pool *p)
 {
     uint32_t sum = 0;
-    for (int k = 0; k < p->n_node; k++) sum += unfinished_of(&p->nodes[k]);
+    for (int i = 0; i < p->n_range; i++) sum += unfinished_of(&p->ranges[i]);
     return sum;
 }
 
 // Takes `by` off what is left and wakes the owner after the last item. Returns what was left.
-static uint64_t finish(tk_pool *p, node *n, uint64_t by)
+static uint64_t finish(tk_pool *p, range *r, uint64_t by)
 {
     // seq_cst, as is the load: either this sees the owner asleep or the owner sees nothing unfinished
-    uint64_t left = atomic_fetch_sub(&n->left, by);
+    uint64_t left = atomic_fetch_sub(&r->left, by);
     int owner_cpu = (uint32_t)left == 1 ? atomic_load(&p->owner_sleeps_on) : -1;
     if (owner_cpu < 0) return left;
-    futex_wake_all(&n->left);
+    futex_wake_all(&r->left);
     if (owner_cpu == sched_getcpu()) sched_yield(); // the owner's core was only lent
     return left;
 }
 
-// Runs items of a node's range until it has none left to give.
-static void take(tk_pool *p, node *n, int i_thread)
+// Runs items of a range until it has none left to give.
+static void take(tk_pool *p, range *r, int i_thread)
 {
     // acquire: the loop and what its items read; pairs with the release in start_loop
-    uint64_t left = atomic_fetch_sub_explicit(&n->left, given, memory_order_acquire);
+    uint64_t left = atomic_fetch_sub_explicit(&r->left, given, memory_order_acquire);
     while ((int32_t)(left >> 32) > 0) {
-        p->fn(p->ctx, n->end - (int32_t)(left >> 32), i_thread);
-        left = finish(p, n, given + finished);
+        p->fn(p->ctx, r->end - (int32_t)(left >> 32), i_thread);
+        left = finish(p, r, given + finished);
     }
 }
 
-// Runs one item of another node's range; false: it has none left to give.
-static bool help(tk_pool *p, node *n, int i_thread)
+// Runs one item of another's range; false: it has none left to give.
+static bool help(tk_pool *p, range *r, int i_thread)
 {
-    // relaxed: a look, which spares the node's own threads a write to their line
-    if ((int32_t)(atomic_load_explicit(&n->left, memory_order_relaxed) >> 32) <= 0) return false;
-    uint64_t left = atomic_fetch_sub_explicit(&n->left, given, memory_order_acquire); // as in take
+    // relaxed: a look, which spares the range's own threads a write to their line
+    if ((int32_t)(atomic_load_explicit(&r->left, memory_order_relaxed) >> 32) <= 0) return false;
+    uint64_t left = atomic_fetch_sub_explicit(&r->left, given, memory_order_acquire); // as in take
     if ((int32_t)(left >> 32) <= 0) return false;
-    p->fn(p->ctx, n->end - (int32_t)(left >> 32), i_thread);
-    finish(p, n, finished);
+    p->fn(p->ctx, r->end - (int32_t)(left >> 32), i_thread);
+    finish(p, r, finished);
     return true;
 }
 
-// The own node's range, then the others' in turn: one item, for the next loop may have begun meanwhile.
-static void work(tk_pool *p, int i_thread, int i_node)
+// The same of any of the ranges [from, to), those behind the own one first.
+static bool help_among(tk_pool *p, int from, int to, int own, int i_thread)
 {
-    bool helped;
-    do {
-        take(p, &p->nodes[i_node], i_thread);
-        helped = false;
-        for (int i = 1; i < p->n_node && !helped; i++)
-            helped = help(p, &p->nodes[(i_node + i) % p->n_node], i_thread);
-    } while (helped);
+    for (int i = TK_MAX(from, own + 1); i < to; i++)
+        if (help(p, &p->ranges[i], i_thread)) return true;
+    for (int i = from; i < TK_MIN(to, own); i++)
+        if (help(p, &p->ranges[i], i_thread)) return true;
+    return false;
+}
+
+// The own range, then those of the same node, then the others': one item, for the next loop may have begun meanwhile.
+static void work(tk_pool *p, int i_thread, int own)
+{
+    const node *n = &p->nodes[p->ranges[own].i_node];
+    do take(p, &p->ranges[own], i_thread);
+    while (help_among(p, n[0].first_range, n[1].first_range, own, i_thread) ||
+           help_among(p, 0, p->n_range, own, i_thread));
 }
 
 static uint32_t wait_for_loop(tk_pool *p, uint32_t seen)
@@ -166,17 +182,30 @@ static void *run_worker(void *v)
         seen = wait_for_loop(w->pool, seen);
         if (atomic_load_explicit(&w->pool->stop, memory_order_relaxed)) return NULL;
         atomic_store_explicit(&w->cpu, sched_getcpu(), memory_order_relaxed);
-        work(w->pool, w->i_thread, w->i_node);
+        work(w->pool, w->i_thread, w->i_range);
         atomic_store_explicit(&w->cpu, -1, memory_order_relaxed);
     }
 }
 
+// A node's range is shared out by the number of threads.
+static int end_of(const tk_pool *p, int i_range, const int *first)
+{
+    int k = p->ranges[i_range].i_node;
+    if (i_range + 1 == p->nodes[k + 1].first_range) return first[k + 1];
+    int n_thread = p->nodes[k + 1].first_thread - p->nodes[k].first_thread;
+    int before = p->ranges[i_range + 1].first_thread - p->nodes[k].first_thread;
+    return first[k] + (int)((int64_t)(first[k + 1] - first[k]) * before / n_thread);
+}
+
 static void start_loop(tk_pool *p, const int *first)
 {
-    for (int k = 0; k < p->n_node; k++) {
-        uint64_t n = (uint32_t)(first[k + 1] - first[k]);
-        p->nodes[k].end = first[k + 1];
-        atomic_store_explicit(&p->nodes[k].left, n << 32 | n, memory_order_release);
+    int begin = 0;
+    for (int i = 0; i < p->n_range; i++) {
+        range *r = &p->ranges[i];
+        r->end = end_of(p, i, first);
+        uint64_t n = (uint32_t)(r->end - begin);
+        begin = r->end;
+        atomic_store_explicit(&r->left, n << 32 | n, memory_order_release);
     }
     atomic_fetch_add(&p->epoch, 1); // seq_cst: orders against n_asleep
     if (atomic_load(&p->n_asleep) > 0) futex_wake_all(&p->epoch);
@@ -250,8 +279,8 @@ static void wait_for_items(tk_pool *p)
     atomic_store(&p->owner_sleeps_on, here); // seq_cst: see work
     for (uint32_t n; (n = unfinished(p)) != 0;) {
         if (n <= MOST_LATE) move_late(p, here);
-        node *late = p->nodes;
-        while (late < p->nodes + p->n_node - 1 && unfinished_of(late) == 0) late++;
+        range *late = p->ranges;
+        while (late < p->ranges + p->n_range - 1 && unfinished_of(late) == 0) late++;
         n = unfinished_of(late);
         if (n != 0) futex_wait(&late->left, n, &look);
     }
@@ -261,12 +290,12 @@ static void wait_for_items(tk_pool *p)
 
 // The owner's thread is not the pool's to bind (threads that it makes would inherit that): it works for the node that
 // it is on.
-static int owner_node(const tk_pool *p)
+static int owner_range(const tk_pool *p)
 {
     if (p->n_node == 1) return 0;
     int cpu = sched_getcpu();
     for (int k = 0; cpu >= 0 && k < p->n_node; k++)
-        if (CPU_ISSET((size_t)cpu, &p->nodes[k].cpus)) return k;
+        if (CPU_ISSET((size_t)cpu, &p->nodes[k].cpus)) return p->nodes[k].first_range;
     return 0;
 }
 
@@ -281,7 +310,7 @@ void tk_pool_run_at(tk_pool *p, const int *first, tk_pool_fn fn, void *ctx)
     p->fn = fn;
     p->ctx = ctx;
     start_loop(p, first);
-    work(p, 0, owner_node(p));
+    work(p, 0, owner_range(p));
     wait_for_items(p);
 }
 
@@ -321,11 +350,12 @@ void tk_pool_run_there(tk_pool *p, const int *first, tk_pool_fn fn, void *ctx)
     p->stays = false;
 }
 
-static tk_status start_worker(tk_pool *p, int i_node, int n_thread, tk_err *err)
+static tk_status start_worker(tk_pool *p, int n_thread, tk_err *err)
 {
-    int i = p->n_thread;
+    int i = p->n_thread, i_range = p->n_range - 1;
+    while (p->ranges[i_range].first_thread > i) i_range--;
     worker *w = &p->workers[i - 1];
-    *w = (worker){.cpu = -1, .home = -1, .pool = p, .i_thread = i, .i_node = i_node};
+    *w = (worker){.cpu = -1, .home = -1, .pool = p, .i_thread = i, .i_range = i_range};
     int rc = pthread_create(&w->thread, NULL, run_worker, w);
     if (rc != 0)
         return tk_fail(err, TK_FAILED, "cannot make thread %d of %d: %s", i + 1, n_thread,
@@ -334,12 +364,27 @@ static tk_status start_worker(tk_pool *p, int i_node, int n_thread, tk_err *err)
     snprintf(name, sizeof name, "tk-worker-%d", i % 1000);
     pthread_setname_np(w->thread, name);
     pthread_getcpuclockid(w->thread, &w->clock);
-    const cpu_set_t *cpus = &p->nodes[i_node].cpus;
+    const cpu_set_t *cpus = &p->nodes[p->ranges[i_range].i_node].cpus;
     if (CPU_COUNT(cpus) > 0)
         pthread_setaffinity_np(w->thread, sizeof *cpus,
                                cpus); // refused: its memory is further away
     p->n_thread++;
     return TK_OK;
+}
+
+// Threads and ranges of the nodes.
+static void share_out(tk_pool *p, const tk_pool_node *nodes)
+{
+    int n_thread = 0;
+    for (int k = 0; k < p->n_node; k++) {
+        p->nodes[k] = (node){n_thread, p->n_range, nodes[k].cpus};
+        int n = nodes[k].n_thread, n_range = TK_MIN(n, (int)RANGES);
+        for (int i = 0; i < n_range; i++)
+            p->ranges[p->n_range++] =
+                (range){.first_thread = n_thread + i * n / n_range, .i_node = k};
+        n_thread += n;
+    }
+    p->nodes[p->n_node] = (node){.first_thread = n_thread, .first_range = p->n_range};
 }
 
 tk_status tk_pool_new_on(const tk_pool_node *nodes, int n_node, tk_pool **out, tk_err *err)
@@ -354,18 +399,16 @@ tk_status tk_pool_new_on(const tk_pool_node *nodes, int n_node, tk_pool **out, t
     memset(p, 0, sizeof *p);
     atomic_init(&p->owner_sleeps_on, -1);
     p->workers = aligned_alloc(64, (size_t)n_thread * sizeof *p->workers);
-    p->nodes = aligned_alloc(64, (size_t)n_node * sizeof *p->nodes);
+    p->nodes = malloc(((size_t)n_node + 1) * sizeof *p->nodes);
+    p->ranges = aligned_alloc(64, (size_t)n_thread * sizeof *p->ranges);
     p->n_thread = 1;
     p->n_node = n_node;
-    if (p->workers == NULL || p->nodes == NULL) {
+    if (p->workers == NULL || p->nodes == NULL || p->ranges == NULL) {
         st = tk_fail(err, TK_NOMEM, "no memory for a thread pool");
         goto done;
     }
-    for (int k = 0, first = 0; k < n_node; first += nodes[k++].n_thread)
-        p->nodes[k] = (node){.first_thread = first, .cpus = nodes[k].cpus};
-    for (int k = 0; k < n_node; k++)
-        for (int i = k == 0 ? 1 : 0; i < nodes[k].n_thread; i++)
-            TK_TRY(start_worker(p, k, n_thread, err));
+    share_out(p, nodes);
+    while (p->n_thread < n_thread) TK_TRY(start_worker(p, n_thread, err));
     *out = p;
     p = NULL;
 done:
@@ -390,6 +433,7 @@ void tk_pool_free(tk_pool *p)
     }
     free(p->workers);
     free(p->nodes);
+    free(p->ranges);
     free(p);
 }
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 // A fixed set of threads that runs one loop at a time. The caller is thread 0 and works too. Workers spin a
 // short while for the next loop (a decode step has hundreds), then sleep on a futex, so that an idle or
-// oversubscribed machine is not burnt. Items are given out dynamically; an item's result must not depend on
-// which thread runs it. A loop waits for items, not for threads; where another process keeps a worker from
-// finishing one, the caller lends the worker its core: the worker's affinity is changed for that time. Owner: the one
-// thread that calls tk_pool_run.
+// oversubscribed machine is not burnt. A thread has a range of the items of its own and helps others when that is done,
+// so that it reads memory in one stretch; an item's result must not depend on which thread runs it. A loop waits for
+// items, not for threads; where another process keeps a worker from finishing one, the caller lends the worker its core:
+// the worker's affinity is changed for that time. Owner: the one thread that calls tk_pool_run.
 //
 // Nodes. Where the machine's memory is in several nodes, a node's threads stay on its processors (the caller is
-// where it is) and have a range of every loop of their own, in proportion to their number: a thread takes items of
-// its node's range first and helps the others when that has none left. So loops over the same rows read a row on
-// the node that first wrote it (docs/architecture.md).
+// where it is) and have a range of every loop for themselves, in proportion to their number; threads help those of their
+// node first. So loops over the same rows read a row on the node that first wrote it (docs/architecture.md).
 #ifndef TK_BASE_POOL_H
 #define TK_BASE_POOL_H
 

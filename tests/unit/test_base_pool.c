@@ -134,6 +134,21 @@ static void a_thread_takes_its_own_node_first(void **state)
     }
 }
 
+// Two items each: a thread has the two that follow each other.
+static void a_thread_has_a_range_of_its_own(void **state)
+{
+    (void)state;
+    tk_pool *p = NULL;
+    for (int i = 0; i < 50; i++) {
+        ranges r = {.n_wait = N_THREAD}, first = {0};
+        assert_int_equal(tk_pool_new(N_THREAD, &p, NULL), TK_OK);
+        tk_pool_run(p, 2 * N_THREAD, all_meet_item, &r);
+        for (int k = 0; k < N_THREAD; k++) first.thread[r.thread[2 * k]]++;
+        for (int k = 0; k < N_THREAD; k++) assert_int_equal(first.thread[k], 1);
+        tk_pool_free(p);
+    }
+}
+
 // One item waits for all the others.
 static void slow_item(void *ctx, int i_item, int i_thread)
 {
@@ -296,6 +311,7 @@ int main(void)
         cmocka_unit_test(each_item_runs_once_whatever_the_nodes),
         cmocka_unit_test(a_node_has_a_share_of_a_loop_for_each_of_its_threads),
         cmocka_unit_test(a_thread_takes_its_own_node_first),
+        cmocka_unit_test(a_thread_has_a_range_of_its_own),
         cmocka_unit_test(a_node_whose_items_are_slow_is_helped),
         cmocka_unit_test(items_that_place_memory_run_on_their_node),
         cmocka_unit_test(a_late_worker_is_moved_to_the_owner_and_gets_its_cpus_back),

@@ -30,6 +30,13 @@ static tk_prec rate_on(const tk_hw *hw, tk_prec p)
     return p;
 }
 
+// MXFP4 has weights of four bits alone: engines multiply them by FP8 activations on Blackwell (vLLM's and TensorRT-LLM's
+// MXFP4-MXFP8 kernels) and expand them to 16 bits before (Marlin, Triton).
+static tk_prec mxfp4_rate(const tk_hw *hw)
+{
+    return hw->gen == TK_GEN_BLACKWELL ? TK_PREC_FP8 : TK_PREC_BF16;
+}
+
 static double default_kv_bytes(tk_prec weights, const tk_hw *hw, tk_backend b)
 {
     if (weights == TK_PREC_BF16 || hw->flops[TK_PREC_FP8] <= 0) return 2;
@@ -63,13 +70,14 @@ tk_status tk_precision_parse(const char *word, const tk_shape *s, const tk_hw *h
     tk_shape_measure(s, &size);
     // FP4 releases of MoE models keep attention in 16 bits
     tk_prec attn = p == TK_PREC_FP4 && size.moe ? TK_PREC_BF16 : p;
+    tk_prec expert = mx ? mxfp4_rate(hw) : rate_on(hw, p);
     *out = (tk_precision){.attn_bytes = bytes_of(attn),
                           .ffn_bytes = bytes_of(p),
                           .expert_bytes = mx ? 0.53125 : bytes_of(p),
                           .head_bytes = 2,
                           .attn = rate_on(hw, attn),
                           .ffn = rate_on(hw, p),
-                          .expert = rate_on(hw, p),
+                          .expert = expert,
                           .soft_fp8 = p == TK_PREC_FP8 && hw->flops[TK_PREC_FP8] <= 0};
     out->kv_bytes = strstr(low, "bf16 kv") ? 2
                     : p > rate_on(hw, p)   ? 2
@@ -263,12 +271,11 @@ static void add_experts(const tk_case *c, const sizes *z, const tk_shape_layer *
     touched *= imbalance;
     if (touched > (double)l->n_expert / ep) touched = (double)l->n_expert / ep;
     double flop = 2 * z->all_tok * l->n_used * l->expert / ranks * imbalance;
-    double old = c->backend == TK_BACKEND_MLENERGY && c->hw->gen == TK_GEN_BLACKWELL &&
-                         c->prec.expert != TK_PREC_FP4
+    bool four = c->prec.expert_bytes < 0.9, eight = !four && c->prec.expert_bytes < 1.9;
+    double old = c->backend == TK_BACKEND_MLENERGY && c->hw->gen == TK_GEN_BLACKWELL && !four
                      ? v[TK_P_EM_EXPERT_OLD]
                      : 1;
-    double em =
-        v[TK_P_EM_EXPERT] * old * (c->prec.expert == TK_PREC_FP8 ? v[TK_P_EM_EXPERT_FP8] : 1);
+    double em = v[TK_P_EM_EXPERT] * old * (eight ? v[TK_P_EM_EXPERT_FP8] : 1);
     add_op(t, &t->expert, l->n, flop, touched * l->expert / c->at.moe_tp * c->prec.expert_bytes,
            tk_cost_peak(c, c->prec.expert) * v[TK_P_EC_EXPERT] * old,
            tk_cost_bandwidth(c, c->prec.expert_bytes) * em);

@@ -242,6 +242,14 @@ static void add_op(tk_cost *t, double *cause, double n, double flop, double byte
     t->mem_bytes += n * bytes;
 }
 
+// Kernels of Blackwell decode a latent cache of 8 bits on the FP8 units (TensorRT-LLM's and SGLang's trtllm_mla; "faster
+// Tensor Core instructions", lmsys.org GB200 part 2, 2025-09).
+static tk_prec attend_rate(const tk_case *c, const tk_work *w)
+{
+    bool eight = c->prec.kv_bytes < 2 && c->hw->flops[TK_PREC_FP8] > 0;
+    return eight && !w->prefill && c->hw->gen == TK_GEN_BLACKWELL ? TK_PREC_FP8 : TK_PREC_BF16;
+}
+
 static void add_attention(const tk_case *c, const tk_work *w, const sizes *z,
                           const tk_shape_layer *l, tk_cost *t)
 {
@@ -257,7 +265,7 @@ static void add_attention(const tk_case *c, const tk_work *w, const sizes *z,
     double flop = z->attn_tok * seen * (w->prefill ? l->ctx_flop_prefill : l->ctx_flop) / c->at.tp;
     bool latent = c->shape->mla;
     double bw = v[latent ? TK_P_EM_KV_MLA : TK_P_EM_KV] * c->hw->mem_bytes_per_s;
-    double peak = v[TK_P_EC_ATTEND] * c->hw->flops[TK_PREC_BF16];
+    double peak = v[TK_P_EC_ATTEND] * c->hw->flops[attend_rate(c, w)];
     add_op(t, &t->attention, l->n, flop, bytes, peak, bw);
 }
 

@@ -70,8 +70,12 @@ tk_status tk_precision_parse(const char *word, const tk_shape *s, const tk_hw *h
     tk_shape_measure(s, &size);
     // FP4 releases of MoE models keep attention in 16 bits
     tk_prec attn = p == TK_PREC_FP4 && size.moe ? TK_PREC_BF16 : p;
+    // except the output projection in those of R1 since mid 2025 (nvidia/DeepSeek-R1-0528-FP4-v2's card)
+    tk_prec out_proj = p == TK_PREC_FP4 && s->mla ? p : attn;
     tk_prec expert = mx ? mxfp4_rate(hw) : rate_on(hw, p);
     *out = (tk_precision){.attn_bytes = bytes_of(attn),
+                          .attn_out_bytes = bytes_of(out_proj),
+                          .attn_out = rate_on(hw, out_proj),
                           .ffn_bytes = bytes_of(p),
                           .expert_bytes = mx ? 0.53125 : bytes_of(p),
                           .head_bytes = 2,
@@ -215,6 +219,28 @@ double tk_cost_experts_touched(double n_expert, double n_used, double n_tok)
     return n_expert * -expm1(n_tok * log1p(-share));
 }
 
+static double choose(int n, int k)
+{
+    double ways = k < 0 || k > n ? 0 : 1;
+    for (int i = 0; i < k && ways > 0; i++) ways *= (double)(n - i) / (i + 1);
+    return ways;
+}
+
+double tk_cost_parts_touched(const tk_shape_layer *l, double n)
+{
+    if (n <= 1) return n;
+    if (l->n_route <= l->n_route_used) return tk_cost_experts_touched(n, 1, l->n_used);
+    int all = l->n_route, used = l->n_route_used;
+    // a group lies over several parts: those of the groups used; or a part holds whole groups, some of them used
+    if (n >= all) return tk_cost_experts_touched(used * n / all, 1, l->n_used);
+    int own = (int)(all / n + 0.5);
+    double none = 0;
+    for (int j = 0; j <= own && j <= used; j++)
+        none += choose(own, j) * choose(all - own, used - j) / choose(all, used) *
+                pow(1 - (double)j / used, l->n_used);
+    return n * (1 - none);
+}
+
 // ---- a step
 
 typedef struct sizes {
@@ -254,9 +280,13 @@ static void add_attention(const tk_case *c, const tk_work *w, const sizes *z,
                           const tk_shape_layer *l, tk_cost *t)
 {
     const double *v = c->k->v;
-    double params = l->attn_sharded / c->at.tp + l->attn_replicated;
+    double apart = c->prec.attn_out_bytes != c->prec.attn_bytes ? l->attn_out / c->at.tp : 0;
+    double params = l->attn_sharded / c->at.tp + l->attn_replicated - apart;
     add_op(t, &t->linear, l->n, 2 * params * z->attn_tok, params * c->prec.attn_bytes,
            tk_cost_peak(c, c->prec.attn), tk_cost_bandwidth(c, c->prec.attn_bytes));
+    if (apart > 0)
+        add_op(t, &t->linear, l->n, 2 * apart * z->attn_tok, apart * c->prec.attn_out_bytes,
+               tk_cost_peak(c, c->prec.attn_out), tk_cost_bandwidth(c, c->prec.attn_out_bytes));
     double seen = l->window && w->n_ctx > l->window ? l->window : w->n_ctx;
     double shard = c->at.tp < l->kv_heads ? c->at.tp : l->kv_heads > 0 ? l->kv_heads : 1;
     double entries = seen / l->ratio * l->kv + w->n_ctx * l->index;
@@ -289,16 +319,30 @@ static void add_experts(const tk_case *c, const sizes *z, const tk_shape_layer *
            tk_cost_bandwidth(c, c->prec.expert_bytes) * em);
 }
 
-static void add_comm(const tk_case *c, const sizes *z, const tk_shape_layer *l, tk_cost *t)
+// Dispatch and combine of a layer's tokens: there in the experts' precision, back in 16 bits. A token goes once to each rank
+// that holds any of its experts, whole or a slice; of prompts once to each domain of ranks, whose links spread it on
+// (DeepEP's normal kernels; its low-latency kernels send to each rank).
+static double exchange(const tk_case *c, const tk_work *w, const sizes *z, const tk_shape_layer *l)
+{
+    int n = c->at.ep * c->at.moe_tp;
+    double tok = z->all_tok / n * c->shape->hidden;
+    double there = fmin(c->prec.expert_bytes, 1);
+    double near = tok * tk_cost_parts_touched(l, c->at.ep) * c->at.moe_tp;
+    if (n <= c->hw->scale_up || !w->prefill)
+        return tk_cost_all_to_all(c, n, there * near) + tk_cost_all_to_all(c, n, 2 * near);
+    double domains = (double)n / c->hw->scale_up;
+    double far = tok * tk_cost_parts_touched(l, domains) * (domains - 1) / domains;
+    double in = tk_cost_all_to_all(c, c->hw->scale_up, (there + 2) * near);
+    return fmax(in, 2 * c->k->v[TK_P_NET_ALPHA] * 1e-6 + (there + 2) * far / net_rate(c));
+}
+
+static void add_comm(const tk_case *c, const tk_work *w, const sizes *z, const tk_shape_layer *l,
+                     tk_cost *t)
 {
     double h = c->shape->hidden, s = 0;
     s += tk_cost_all_reduce(c, c->at.tp, z->attn_tok * h * 2);
     if (l->n_expert && (c->at.dp > 1)) {
-        // a token goes once to each rank that holds any of its experts, whole or a slice
-        int n = c->at.ep * c->at.moe_tp;
-        double copies = tk_cost_experts_touched(c->at.ep, 1, l->n_used) * c->at.moe_tp;
-        double hop = z->all_tok / n * copies * h;
-        s += tk_cost_all_to_all(c, n, hop) + tk_cost_all_to_all(c, n, 2 * hop);
+        s += exchange(c, w, z, l);
     } else {
         s += tk_cost_all_reduce(c, c->at.tp, z->attn_tok * h * 2);
     }
@@ -339,7 +383,7 @@ void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out)
                    l->ffn / c->at.tp * c->prec.ffn_bytes, tk_cost_peak(c, c->prec.ffn),
                    tk_cost_bandwidth(c, c->prec.ffn_bytes));
         if (l->n_expert) add_experts(c, &z, l, out);
-        add_comm(c, &z, l, out);
+        add_comm(c, w, &z, l, out);
         double fixed = l->n * fixed_of(c, l);
         out->fixed += fixed;
         out->s += fixed;
@@ -377,6 +421,7 @@ void tk_cost_memory(const tk_case *c, double n_ctx, tk_memory *out)
         const tk_shape_layer *l = &c->shape->layer[i];
         double n = (double)l->n / c->at.pp;
         weights += n * (l->attn_sharded / c->at.tp + l->attn_replicated) * c->prec.attn_bytes;
+        weights -= n * l->attn_out / c->at.tp * (c->prec.attn_bytes - c->prec.attn_out_bytes);
         weights += n * (l->ffn / c->at.tp * c->prec.ffn_bytes + l->router * 2);
         double experts = ceil((double)l->n_expert / c->at.ep); // of a rank, spare copies too
         weights += n * l->expert * experts / c->at.moe_tp * c->prec.expert_bytes;

@@ -241,7 +241,8 @@ static int whole_service(const tk_ask *a, const tk_shape *s)
 static tk_status place_whole(const tk_ask *a, int n, tk_serve_in *in, tk_err *err)
 {
     static const int sizes[] = {48, 32, 16, 8};
-    const int worker = in->decode.prec.expert_bytes < 0.9 ? 4 : 8; // FP8's experts fill a node of four
+    const int worker =
+        in->decode.prec.expert_bytes < 0.9 ? 4 : 8; // FP8's experts fill a node of four
     double read = n * in->isl / (in->isl + 8 * in->osl);
     int write = 0, one;
     for (size_t i = 0; i < TK_COUNT(sizes) && write == 0; i++)

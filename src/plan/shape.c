@@ -83,12 +83,11 @@ static bool same_layer(const tk_shape_layer *a, const tk_shape_layer *b)
     return a->attn_sharded == b->attn_sharded && a->attn_replicated == b->attn_replicated &&
            a->attn_out == b->attn_out && a->n_route == b->n_route &&
            a->n_route_used == b->n_route_used && a->ffn == b->ffn && a->router == b->router &&
-           a->n_expert == b->n_expert &&
-           a->n_used == b->n_used && a->expert == b->expert && a->kv == b->kv &&
-           a->state == b->state && a->kv_heads == b->kv_heads && a->n_head == b->n_head &&
-           a->ctx_flop == b->ctx_flop && a->ctx_flop_prefill == b->ctx_flop_prefill &&
-           a->window == b->window && a->ratio == b->ratio && a->index == b->index &&
-           a->n_gemm == b->n_gemm;
+           a->n_expert == b->n_expert && a->n_used == b->n_used && a->expert == b->expert &&
+           a->kv == b->kv && a->state == b->state && a->kv_heads == b->kv_heads &&
+           a->n_head == b->n_head && a->ctx_flop == b->ctx_flop &&
+           a->ctx_flop_prefill == b->ctx_flop_prefill && a->window == b->window &&
+           a->ratio == b->ratio && a->index == b->index && a->n_gemm == b->n_gemm;
 }
 
 // Layers are joined by their kind, wherever they stand: a price does not depend on the order.

@@ -21,9 +21,9 @@ typedef struct tk_shape_layer {
     double router;
     int n_expert, n_used;
     int n_route, n_route_used; // groups of experts, of which a token may use so many; 0: any expert
-    double expert; // parameters of one routed expert
-    double kv;     // floats cached per token
-    double state;  // floats of recurrent state per sequence (linear attention)
+    double expert;             // parameters of one routed expert
+    double kv;                 // floats cached per token
+    double state;              // floats of recurrent state per sequence (linear attention)
     int kv_heads; // cached heads that tensor parallelism can cut; 1 = the latent, held by every rank
     int n_head;   // query heads, which tensor parallelism must divide
     double ctx_flop;         // attention FLOP per query token and context token, decode form

@@ -317,8 +317,9 @@ tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
             r->run.max_batch * (has(r->f[TK_COL_PARALLELISM], "/rank") ? in->decode.at.dp : 1.0);
     else if (is_mlperf(r))
         in->max_batch = 2048;
-    // of the recipes of such totals those under load have no drafts
-    in->step_scale = whole > 0 ? 1 : unstated_scale(a, in->disagg);
+    // SGLang's recipes of such totals have no drafts, TensorRT-LLM's none under load
+    bool plain = whole > 0 && (a->out->backend == TK_BACKEND_SGLANG || in->users >= 8.0 * whole);
+    in->step_scale = plain ? 1 : unstated_scale(a, in->disagg);
     if (a->p->fx) {
         tk_trait t;
         tk_predict_serving_trait(a, in, TK_STAGE_SERVE, &t);

@@ -276,11 +276,19 @@ static tk_prec attend_rate(const tk_case *c, const tk_work *w)
     return eight && !w->prefill && c->hw->gen == TK_GEN_BLACKWELL ? TK_PREC_FP8 : TK_PREC_BF16;
 }
 
+// Parameters of a layer's output projection that have a precision of their own: NVFP4 releases before mid 2025 left it with
+// the rest of attention.
+static double out_apart(const tk_case *c, const tk_shape_layer *l)
+{
+    bool apart = c->year >= 2025.6 && c->prec.attn_out_bytes != c->prec.attn_bytes;
+    return apart ? l->attn_out / c->at.tp : 0;
+}
+
 static void add_attention(const tk_case *c, const tk_work *w, const sizes *z,
                           const tk_shape_layer *l, tk_cost *t)
 {
     const double *v = c->k->v;
-    double apart = c->prec.attn_out_bytes != c->prec.attn_bytes ? l->attn_out / c->at.tp : 0;
+    double apart = out_apart(c, l);
     double params = l->attn_sharded / c->at.tp + l->attn_replicated - apart;
     add_op(t, &t->linear, l->n, 2 * params * z->attn_tok, params * c->prec.attn_bytes,
            tk_cost_peak(c, c->prec.attn), tk_cost_bandwidth(c, c->prec.attn_bytes));
@@ -421,7 +429,7 @@ void tk_cost_memory(const tk_case *c, double n_ctx, tk_memory *out)
         const tk_shape_layer *l = &c->shape->layer[i];
         double n = (double)l->n / c->at.pp;
         weights += n * (l->attn_sharded / c->at.tp + l->attn_replicated) * c->prec.attn_bytes;
-        weights -= n * l->attn_out / c->at.tp * (c->prec.attn_bytes - c->prec.attn_out_bytes);
+        weights -= n * out_apart(c, l) * (c->prec.attn_bytes - c->prec.attn_out_bytes);
         weights += n * (l->ffn / c->at.tp * c->prec.ffn_bytes + l->router * 2);
         double experts = ceil((double)l->n_expert / c->at.ep); // of a rank, spare copies too
         weights += n * l->expert * experts / c->at.moe_tp * c->prec.expert_bytes;

@@ -128,8 +128,7 @@ static tk_status base_case(const tk_ask *a, tk_case *c, tk_err *err)
     if (tk_precision_parse(word, c->shape, c->hw, c->backend, &c->prec, NULL) != TK_OK)
         TK_TRY(tk_precision_parse(own, c->shape, c->hw, c->backend, &c->prec, err));
     if (has(word, "bf16 attention")) c->prec.attn_bytes = 2, c->prec.attn = TK_PREC_BF16;
-    if (has(word, "bf16 attention") || c->year < 2025.6)
-        c->prec.attn_out_bytes = c->prec.attn_bytes, c->prec.attn_out = c->prec.attn;
+    if (has(word, "bf16 attention")) c->prec.attn_out_bytes = 2, c->prec.attn_out = TK_PREC_BF16;
     const char *cap = strchr(r->f[TK_COL_ACCELERATOR], '@');
     if (cap) c->power_cap_w = strtod(cap + 1, NULL);
     if (c->power_cap_w < 0 || c->power_cap_w > 1e5) c->power_cap_w = 0;

@@ -30,6 +30,13 @@ static tk_prec rate_on(const tk_hw *hw, tk_prec p)
     return p;
 }
 
+// MXFP4 has weights of four bits alone: engines multiply them by FP8 activations on Blackwell (vLLM's and TensorRT-LLM's
+// MXFP4-MXFP8 kernels) and expand them to 16 bits before (Marlin, Triton).
+static tk_prec mxfp4_rate(const tk_hw *hw)
+{
+    return hw->gen == TK_GEN_BLACKWELL ? TK_PREC_FP8 : TK_PREC_BF16;
+}
+
 static double default_kv_bytes(tk_prec weights, const tk_hw *hw, tk_backend b)
 {
     if (weights == TK_PREC_BF16 || hw->flops[TK_PREC_FP8] <= 0) return 2;
@@ -63,13 +70,18 @@ tk_status tk_precision_parse(const char *word, const tk_shape *s, const tk_hw *h
     tk_shape_measure(s, &size);
     // FP4 releases of MoE models keep attention in 16 bits
     tk_prec attn = p == TK_PREC_FP4 && size.moe ? TK_PREC_BF16 : p;
+    // except the output projection in those of R1 since mid 2025 (nvidia/DeepSeek-R1-0528-FP4-v2's card)
+    tk_prec out_proj = p == TK_PREC_FP4 && s->mla ? p : attn;
+    tk_prec expert = mx ? mxfp4_rate(hw) : rate_on(hw, p);
     *out = (tk_precision){.attn_bytes = bytes_of(attn),
+                          .attn_out_bytes = bytes_of(out_proj),
+                          .attn_out = rate_on(hw, out_proj),
                           .ffn_bytes = bytes_of(p),
                           .expert_bytes = mx ? 0.53125 : bytes_of(p),
                           .head_bytes = 2,
                           .attn = rate_on(hw, attn),
                           .ffn = rate_on(hw, p),
-                          .expert = rate_on(hw, p),
+                          .expert = expert,
                           .soft_fp8 = p == TK_PREC_FP8 && hw->flops[TK_PREC_FP8] <= 0};
     out->kv_bytes = strstr(low, "bf16 kv") ? 2
                     : p > rate_on(hw, p)   ? 2
@@ -207,6 +219,28 @@ double tk_cost_experts_touched(double n_expert, double n_used, double n_tok)
     return n_expert * -expm1(n_tok * log1p(-share));
 }
 
+static double choose(int n, int k)
+{
+    double ways = k < 0 || k > n ? 0 : 1;
+    for (int i = 0; i < k && ways > 0; i++) ways *= (double)(n - i) / (i + 1);
+    return ways;
+}
+
+double tk_cost_parts_touched(const tk_shape_layer *l, double n)
+{
+    if (n <= 1) return n;
+    if (l->n_route <= l->n_route_used) return tk_cost_experts_touched(n, 1, l->n_used);
+    int all = l->n_route, used = l->n_route_used;
+    // a group lies over several parts: those of the groups used; or a part holds whole groups, some of them used
+    if (n >= all) return tk_cost_experts_touched(used * n / all, 1, l->n_used);
+    int own = (int)(all / n + 0.5);
+    double none = 0;
+    for (int j = 0; j <= own && j <= used; j++)
+        none += choose(own, j) * choose(all - own, used - j) / choose(all, used) *
+                pow(1 - (double)j / used, l->n_used);
+    return n * (1 - none);
+}
+
 // ---- a step
 
 typedef struct sizes {
@@ -234,13 +268,33 @@ static void add_op(tk_cost *t, double *cause, double n, double flop, double byte
     t->mem_bytes += n * bytes;
 }
 
+// Kernels of Blackwell decode a latent cache of 8 bits on the FP8 units since mid 2025 ("faster Tensor Core instructions",
+// lmsys.org GB200 part 2, 2025-09); in May an 8-bit cache gained TensorRT-LLM 6 % at equal concurrency, bytes alone.
+static tk_prec attend_rate(const tk_case *c, const tk_work *w)
+{
+    bool eight = c->prec.kv_bytes < 2 && c->hw->flops[TK_PREC_FP8] > 0 && c->year >= 2025.6;
+    return eight && !w->prefill && c->hw->gen == TK_GEN_BLACKWELL ? TK_PREC_FP8 : TK_PREC_BF16;
+}
+
+// Parameters of a layer's output projection that have a precision of their own: NVFP4 releases before mid 2025 left it with
+// the rest of attention.
+static double out_apart(const tk_case *c, const tk_shape_layer *l)
+{
+    bool apart = c->year >= 2025.6 && c->prec.attn_out_bytes != c->prec.attn_bytes;
+    return apart ? l->attn_out / c->at.tp : 0;
+}
+
 static void add_attention(const tk_case *c, const tk_work *w, const sizes *z,
                           const tk_shape_layer *l, tk_cost *t)
 {
     const double *v = c->k->v;
-    double params = l->attn_sharded / c->at.tp + l->attn_replicated;
+    double apart = out_apart(c, l);
+    double params = l->attn_sharded / c->at.tp + l->attn_replicated - apart;
     add_op(t, &t->linear, l->n, 2 * params * z->attn_tok, params * c->prec.attn_bytes,
            tk_cost_peak(c, c->prec.attn), tk_cost_bandwidth(c, c->prec.attn_bytes));
+    if (apart > 0)
+        add_op(t, &t->linear, l->n, 2 * apart * z->attn_tok, apart * c->prec.attn_out_bytes,
+               tk_cost_peak(c, c->prec.attn_out), tk_cost_bandwidth(c, c->prec.attn_out_bytes));
     double seen = l->window && w->n_ctx > l->window ? l->window : w->n_ctx;
     double shard = c->at.tp < l->kv_heads ? c->at.tp : l->kv_heads > 0 ? l->kv_heads : 1;
     double entries = seen / l->ratio * l->kv + w->n_ctx * l->index;
@@ -249,7 +303,7 @@ static void add_attention(const tk_case *c, const tk_work *w, const sizes *z,
     double flop = z->attn_tok * seen * (w->prefill ? l->ctx_flop_prefill : l->ctx_flop) / c->at.tp;
     bool latent = c->shape->mla;
     double bw = v[latent ? TK_P_EM_KV_MLA : TK_P_EM_KV] * c->hw->mem_bytes_per_s;
-    double peak = v[TK_P_EC_ATTEND] * c->hw->flops[TK_PREC_BF16];
+    double peak = v[TK_P_EC_ATTEND] * c->hw->flops[attend_rate(c, w)];
     add_op(t, &t->attention, l->n, flop, bytes, peak, bw);
 }
 
@@ -263,27 +317,40 @@ static void add_experts(const tk_case *c, const sizes *z, const tk_shape_layer *
     touched *= imbalance;
     if (touched > (double)l->n_expert / ep) touched = (double)l->n_expert / ep;
     double flop = 2 * z->all_tok * l->n_used * l->expert / ranks * imbalance;
-    double old = c->backend == TK_BACKEND_MLENERGY && c->hw->gen == TK_GEN_BLACKWELL &&
-                         c->prec.expert != TK_PREC_FP4
+    bool four = c->prec.expert_bytes < 0.9, eight = !four && c->prec.expert_bytes < 1.9;
+    double old = c->backend == TK_BACKEND_MLENERGY && c->hw->gen == TK_GEN_BLACKWELL && !four
                      ? v[TK_P_EM_EXPERT_OLD]
                      : 1;
-    double em =
-        v[TK_P_EM_EXPERT] * old * (c->prec.expert == TK_PREC_FP8 ? v[TK_P_EM_EXPERT_FP8] : 1);
+    double em = v[TK_P_EM_EXPERT] * old * (eight ? v[TK_P_EM_EXPERT_FP8] : 1);
     add_op(t, &t->expert, l->n, flop, touched * l->expert / c->at.moe_tp * c->prec.expert_bytes,
            tk_cost_peak(c, c->prec.expert) * v[TK_P_EC_EXPERT] * old,
            tk_cost_bandwidth(c, c->prec.expert_bytes) * em);
 }
 
-static void add_comm(const tk_case *c, const sizes *z, const tk_shape_layer *l, tk_cost *t)
+// Dispatch and combine of a layer's tokens: there in the experts' precision, back in 16 bits. A token goes once to each rank
+// that holds any of its experts, whole or a slice; of prompts once to each domain of ranks, whose links spread it on
+// (DeepEP's normal kernels; its low-latency kernels send to each rank).
+static double exchange(const tk_case *c, const tk_work *w, const sizes *z, const tk_shape_layer *l)
+{
+    int n = c->at.ep * c->at.moe_tp;
+    double tok = z->all_tok / n * c->shape->hidden;
+    double there = fmin(c->prec.expert_bytes, 1);
+    double near = tok * tk_cost_parts_touched(l, c->at.ep) * c->at.moe_tp;
+    if (n <= c->hw->scale_up || !w->prefill)
+        return tk_cost_all_to_all(c, n, there * near) + tk_cost_all_to_all(c, n, 2 * near);
+    double domains = (double)n / c->hw->scale_up;
+    double far = tok * tk_cost_parts_touched(l, domains) * (domains - 1) / domains;
+    double in = tk_cost_all_to_all(c, c->hw->scale_up, (there + 2) * near);
+    return fmax(in, 2 * c->k->v[TK_P_NET_ALPHA] * 1e-6 + (there + 2) * far / net_rate(c));
+}
+
+static void add_comm(const tk_case *c, const tk_work *w, const sizes *z, const tk_shape_layer *l,
+                     tk_cost *t)
 {
     double h = c->shape->hidden, s = 0;
     s += tk_cost_all_reduce(c, c->at.tp, z->attn_tok * h * 2);
     if (l->n_expert && (c->at.dp > 1)) {
-        // a token goes once to each rank that holds any of its experts, whole or a slice
-        int n = c->at.ep * c->at.moe_tp;
-        double copies = tk_cost_experts_touched(c->at.ep, 1, l->n_used) * c->at.moe_tp;
-        double hop = z->all_tok / n * copies * h;
-        s += tk_cost_all_to_all(c, n, hop) + tk_cost_all_to_all(c, n, 2 * hop);
+        s += exchange(c, w, z, l);
     } else {
         s += tk_cost_all_reduce(c, c->at.tp, z->attn_tok * h * 2);
     }
@@ -324,7 +391,7 @@ void tk_cost_step(const tk_case *c, const tk_work *w, tk_cost *out)
                    l->ffn / c->at.tp * c->prec.ffn_bytes, tk_cost_peak(c, c->prec.ffn),
                    tk_cost_bandwidth(c, c->prec.ffn_bytes));
         if (l->n_expert) add_experts(c, &z, l, out);
-        add_comm(c, &z, l, out);
+        add_comm(c, w, &z, l, out);
         double fixed = l->n * fixed_of(c, l);
         out->fixed += fixed;
         out->s += fixed;
@@ -362,6 +429,7 @@ void tk_cost_memory(const tk_case *c, double n_ctx, tk_memory *out)
         const tk_shape_layer *l = &c->shape->layer[i];
         double n = (double)l->n / c->at.pp;
         weights += n * (l->attn_sharded / c->at.tp + l->attn_replicated) * c->prec.attn_bytes;
+        weights -= n * out_apart(c, l) * (c->prec.attn_bytes - c->prec.attn_out_bytes);
         weights += n * (l->ffn / c->at.tp * c->prec.ffn_bytes + l->router * 2);
         double experts = ceil((double)l->n_expert / c->at.ep); // of a rank, spare copies too
         weights += n * l->expert * experts / c->at.moe_tp * c->prec.expert_bytes;

@@ -16,7 +16,8 @@
 // Bytes per weight and the rate its product runs at, by part of the model.
 typedef struct tk_precision {
     double attn_bytes, ffn_bytes, expert_bytes, head_bytes, kv_bytes;
-    tk_prec attn, ffn, expert;
+    double attn_out_bytes; // of latent attention's output projection
+    tk_prec attn, attn_out, ffn, expert;
     bool soft_fp8; // FP8 decoded in software on parts without it
 } tk_precision;
 
@@ -71,6 +72,10 @@ double tk_cost_transfer(const tk_case *c, double bytes, bool near);
 
 // Distinct experts of E that T tokens touch when each draws k: E (1 - (1 - k/E)^T).
 double tk_cost_experts_touched(double n_expert, double n_used, double n_tok);
+
+// Of n equal parts that hold the experts of a layer (ranks, nodes), those that a token's experts lie in. Where it may use
+// experts of n_route_used of n_route groups alone (DeepSeek-V3), fewer.
+double tk_cost_parts_touched(const tk_shape_layer *l, double n);
 
 typedef struct tk_memory {
     double weights, reserve, available; // bytes of one accelerator

@@ -54,8 +54,9 @@ static void read_words(const tk_ask *a, tk_layout *l, const tk_shape *s, int n_a
     const char *text = a->row->f[TK_COL_PARALLELISM];
     if (has(text, "PP x") && l->tp > 0 && l->pp == 0) l->pp = n_accel / l->tp;
     // latent caches cannot be cut by heads, so under load these models run attention data parallel wherever
-    // their experts are spread, whatever the table says
-    bool loaded = s->mla && l->ep > 1 && l->dp <= 1 && users >= 16.0 * n_accel;
+    // their experts are spread, whatever the table says; TensorRT-LLM's pools of InferenceX always spread them
+    bool spread = l->ep > 1 || (a->row->disagg && a->out->backend == TK_BACKEND_TRTLLM);
+    bool loaded = s->mla && spread && l->dp <= 1 && users >= 16.0 * n_accel;
     bool wide = s->mla && l->tp > 1 && (!heads_divide(s, l->tp) || l->tp > 16 || loaded);
     if (wide) {
         l->dp = l->tp * (l->dp > 1 ? l->dp : 1);
@@ -122,11 +123,12 @@ static tk_status base_case(const tk_ask *a, tk_case *c, tk_err *err)
                    .fixed_scale = 1,
                    .mem_share = 0.9};
     if (strncmp(r->f[TK_COL_SYSTEM], "MLPerf", 6) == 0) c->backend = TK_BACKEND_MLPERF;
-    const char *word = r->f[TK_COL_PRECISION];
+    const char *word = r->f[TK_COL_PRECISION], *own = a->out->model->default_precision;
+    if (has(word, "fp4") && strcmp(own, "mxfp4") == 0) word = own; // released in one format of FP4
     if (tk_precision_parse(word, c->shape, c->hw, c->backend, &c->prec, NULL) != TK_OK)
-        TK_TRY(tk_precision_parse(a->out->model->default_precision, c->shape, c->hw, c->backend,
-                                  &c->prec, err));
+        TK_TRY(tk_precision_parse(own, c->shape, c->hw, c->backend, &c->prec, err));
     if (has(word, "bf16 attention")) c->prec.attn_bytes = 2, c->prec.attn = TK_PREC_BF16;
+    if (has(word, "bf16 attention")) c->prec.attn_out_bytes = 2, c->prec.attn_out = TK_PREC_BF16;
     const char *cap = strchr(r->f[TK_COL_ACCELERATOR], '@');
     if (cap) c->power_cap_w = strtod(cap + 1, NULL);
     if (c->power_cap_w < 0 || c->power_cap_w > 1e5) c->power_cap_w = 0;
@@ -224,6 +226,36 @@ done:
     return st;
 }
 
+// InferenceX ran R1 on GB200 in pools alone (nvidia-master.yaml, dynamo, 2025-11), but wrote the first rows as one layout
+// over all their ranks: "TP36" is a reading worker of 4 and 32 that write. 0: the row is what it says.
+static int whole_service(const tk_ask *a, const tk_shape *s)
+{
+    const tk_point *r = a->row;
+    bool listed = strncmp(r->f[TK_COL_SYSTEM], "InferenceX", 10) == 0 && !r->disagg && s->mla;
+    return listed && a->out->hw->scale_up > 8 && r->run.dp <= 1 && r->run.tp > 16 ? r->run.tp : 0;
+}
+
+// Its pools: the largest writing one that leaves a prompt's token an eighth of the ranks of an answer's, which gives the
+// sizes of the published recipes (36 = 4 + 32, 72 = 24 + 48 at 1K/1K; 28 = 20 + 8, 72 = 40 + 32 at 8K/1K).
+static tk_status place_whole(const tk_ask *a, int n, tk_serve_in *in, tk_err *err)
+{
+    static const int sizes[] = {48, 32, 16, 8};
+    const int worker =
+        in->decode.prec.expert_bytes < 0.9 ? 4 : 8; // FP8's experts fill a node of four
+    double read = n * in->isl / (in->isl + 8 * in->osl);
+    int write = 0, one;
+    for (size_t i = 0; i < TK_COUNT(sizes) && write == 0; i++)
+        if (n - sizes[i] >= fmax(read, worker)) write = sizes[i];
+    if (write == 0) return tk_fail(err, TK_UNSUPPORTED, "%d ranks are no pools", n);
+    const tk_layout wide = {.dp = write, .ep = write, .tp = 1}, node = {.tp = worker, .ep = worker};
+    in->disagg = true; // n_prefill 0: what is left keeps up
+    in->prefill = in->decode;
+    tk_status st = place(a, wide, write, false, &in->decode, 0, &one, err);
+    if (st == TK_OK)
+        st = place(a, node, worker, false, &in->prefill, a->row->concurrency, &one, err);
+    return st;
+}
+
 // R1 rows of InferenceX come with and without drafts, and no column says which.
 static bool drafts_unstated(const tk_ask *a)
 {
@@ -250,7 +282,7 @@ void tk_predict_serving_trait(const tk_ask *a, const tk_serve_in *in, tk_stage s
                           : a->out->backend >= 0 ? tk_backend_name((tk_backend)a->out->backend)
                                                  : "none";
     tk_trait_set(out, stage, backend, a->out->hw, a->out->model ? a->out->model->name : "-",
-                 r->f[TK_COL_PRECISION], r->disagg);
+                 r->f[TK_COL_PRECISION], r->disagg || in->disagg);
     if (in->decode.hw) tk_serve_trait(in, stage, out->at);
 }
 
@@ -261,8 +293,11 @@ tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
     tk_status st;
     TK_TRY(base_case(a, &in->decode, err));
     TK_TRY(lengths(a, in, err));
+    int whole = whole_service(a, in->decode.shape);
     if (r->disagg) {
         TK_TRY(place_pools(a, in, err));
+    } else if (whole > 0) {
+        TK_TRY(place_whole(a, whole, in, err));
     } else {
         if (r->n_accel < 1) {
             st = tk_fail(err, TK_UNSUPPORTED, "the number of accelerators is \"%s\"",
@@ -281,7 +316,9 @@ tk_status tk_predict_case(const tk_ask *a, tk_serve_in *in, tk_err *err)
             r->run.max_batch * (has(r->f[TK_COL_PARALLELISM], "/rank") ? in->decode.at.dp : 1.0);
     else if (is_mlperf(r))
         in->max_batch = 2048;
-    in->step_scale = unstated_scale(a, r->disagg);
+    // SGLang's recipes of such totals have no drafts, TensorRT-LLM's none under load
+    bool plain = whole > 0 && (a->out->backend == TK_BACKEND_SGLANG || in->users >= 8.0 * whole);
+    in->step_scale = plain ? 1 : unstated_scale(a, in->disagg);
     if (a->p->fx) {
         tk_trait t;
         tk_predict_serving_trait(a, in, TK_STAGE_SERVE, &t);

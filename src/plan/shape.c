@@ -47,6 +47,7 @@ static void add_attention(walker *k, const tk_op *op)
     l->window = op->window;
     if (op->kind == TK_OP_ATTEND_MLA) {
         l->attn_sharded += params_of(k->p, op->w) + params_of(k->p, op->w2);
+        l->attn_out = (double)c->n_head * c->mla.d_v * c->d_model;
         l->n_gemm += 2;
         l->kv_heads = 1;
         l->ctx_flop = 2.0 * c->n_head * (2.0 * c->mla.kv_lora + c->mla.d_rope);
@@ -68,6 +69,8 @@ static void add_op(walker *k, const tk_op *op)
     case TK_OP_EXPERTS:
         k->one.n_expert = moe->n_expert;
         k->one.n_used = moe->n_used;
+        k->one.n_route = moe->n_group > 1 ? moe->n_group : 0;
+        k->one.n_route_used = moe->n_group > 1 ? moe->n_group_used : 0;
         k->one.expert = params_of(k->p, op->w) + params_of(k->p, op->w2) + params_of(k->p, op->w3);
         k->one.n_gemm += 2;
         break;
@@ -78,12 +81,13 @@ static void add_op(walker *k, const tk_op *op)
 static bool same_layer(const tk_shape_layer *a, const tk_shape_layer *b)
 {
     return a->attn_sharded == b->attn_sharded && a->attn_replicated == b->attn_replicated &&
-           a->ffn == b->ffn && a->router == b->router && a->n_expert == b->n_expert &&
-           a->n_used == b->n_used && a->expert == b->expert && a->kv == b->kv &&
-           a->state == b->state && a->kv_heads == b->kv_heads && a->n_head == b->n_head &&
-           a->ctx_flop == b->ctx_flop && a->ctx_flop_prefill == b->ctx_flop_prefill &&
-           a->window == b->window && a->ratio == b->ratio && a->index == b->index &&
-           a->n_gemm == b->n_gemm;
+           a->attn_out == b->attn_out && a->n_route == b->n_route &&
+           a->n_route_used == b->n_route_used && a->ffn == b->ffn && a->router == b->router &&
+           a->n_expert == b->n_expert && a->n_used == b->n_used && a->expert == b->expert &&
+           a->kv == b->kv && a->state == b->state && a->kv_heads == b->kv_heads &&
+           a->n_head == b->n_head && a->ctx_flop == b->ctx_flop &&
+           a->ctx_flop_prefill == b->ctx_flop_prefill && a->window == b->window &&
+           a->ratio == b->ratio && a->index == b->index && a->n_gemm == b->n_gemm;
 }
 
 // Layers are joined by their kind, wherever they stand: a price does not depend on the order.
@@ -201,6 +205,7 @@ static tk_status read_mla(const json_t *a, int64_t h, tk_shape_layer *l, const c
                       n * (double)v * (double)h;
     if (ih) // index queries from the query latent, one index key and the head weights from the hidden
         l->attn_replicated += (double)q * (double)(ih * id) + (double)h * (double)(id + ih);
+    l->attn_out = n * (double)v * (double)h;
     l->kv = (double)(kv + rope);
     l->index = ih ? (double)id : 0;
     l->ctx_flop = 2.0 * n * (2.0 * (double)kv + (double)rope);
@@ -287,7 +292,7 @@ static tk_status read_attention(const json_t *a, int64_t h, tk_shape_layer *l, c
 static tk_status read_ffn(const json_t *f, int64_t h, tk_shape_layer *l, const char *where,
                           tk_err *err)
 {
-    int64_t width, experts, used, shared, mats = 3;
+    int64_t width, experts, used, shared, groups, groups_used, mats = 3;
     tk_status st;
     TK_TRY(tk_json_int(f, "matrices", 2, 3, &mats, where, err));
     TK_TRY(maybe(f, "experts", TK_LIMIT_EXPERTS, &experts, where, err));
@@ -300,12 +305,16 @@ static tk_status read_ffn(const json_t *f, int64_t h, tk_shape_layer *l, const c
     TK_TRY(need(f, "used", experts, &used, where, err));
     TK_TRY(need(f, "width", TK_LIMIT_WIDTH, &width, where, err));
     TK_TRY(maybe(f, "shared", TK_LIMIT_WIDTH, &shared, where, err));
+    TK_TRY(maybe(f, "groups", experts, &groups, where, err));
+    TK_TRY(maybe(f, "groups_used", groups, &groups_used, where, err));
     if (used == 0) {
         st = tk_fail(err, TK_BAD_INPUT, "%s: no expert is used", where);
         goto done;
     }
     l->n_expert = (int)experts;
     l->n_used = (int)used;
+    l->n_route = groups > 1 && groups_used > 0 ? (int)groups : 0;
+    l->n_route_used = l->n_route ? (int)groups_used : 0;
     l->expert = (double)mats * (double)h * (double)width;
     l->ffn = (double)mats * (double)h * (double)shared;
     l->router = (double)h * (double)experts;

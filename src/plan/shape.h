@@ -16,12 +16,14 @@ typedef struct tk_shape_layer {
     int n;                  // layers like this one
     double attn_sharded;    // attention parameters that tensor parallelism cuts
     double attn_replicated; // and those every rank holds (latent down-projections, indexers)
+    double attn_out;        // of attn_sharded, the output projection of latent attention
     double ffn;             // dense MLP and shared experts
     double router;
     int n_expert, n_used;
-    double expert; // parameters of one routed expert
-    double kv;     // floats cached per token
-    double state;  // floats of recurrent state per sequence (linear attention)
+    int n_route, n_route_used; // groups of experts, of which a token may use so many; 0: any expert
+    double expert;             // parameters of one routed expert
+    double kv;                 // floats cached per token
+    double state;              // floats of recurrent state per sequence (linear attention)
     int kv_heads; // cached heads that tensor parallelism can cut; 1 = the latent, held by every rank
     int n_head;   // query heads, which tensor parallelism must divide
     double ctx_flop;         // attention FLOP per query token and context token, decode form

@@ -69,6 +69,22 @@ def touched():
             for e, k, t in [(256, 8, 1), (256, 8, 64), (128, 8, 8), (128, 4, 1024), (8, 2, 3)]]
 
 
+def parts():
+    """Parts of the experts that 8 draws from 4 of 8 groups touch, on average: all choices of groups gone through."""
+    rows = []
+    for n in (2, 4, 8, 16, 32):
+        mean, chosen = 0.0, list(itertools.combinations(range(8), 4))
+        for used in chosen:  # a draw falls into each part of a used group, or into the part that holds the group
+            share = [0.0] * n
+            for g in used:
+                own = range(g * n // 8, (g + 1) * n // 8) if n >= 8 else [g * n // 8]
+                for part in own:
+                    share[part] += 1 / 4 / len(own)
+            mean += sum(1 - (1 - s) ** 8 for s in share) / len(chosen)
+        rows.append({"n": n, "touched": mean})
+    return rows
+
+
 def wall():
     work, n, mtbf, write, restart = 86400.0, 1024, 50000.0, 60.0, 600.0
     between = mtbf * 3600 / n
@@ -98,4 +114,5 @@ def transfer():
 
 
 print(json.dumps({"tco": tco(), "shapley": shapley(), "memory": memory(), "touched": touched(),
+                  "parts": parts(),
                   "wall": wall(), "queue": queue(), "transfer": transfer()}, indent=1))

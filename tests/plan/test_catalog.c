@@ -168,7 +168,8 @@ static void description_equals_program(void **state)
          "\"nope\":128,\"rope\":64,\"v\":128},\"ffn\":{\"dense\":18432}},"
          "{\"n\":58,\"attention\":{\"kind\":\"mla\",\"heads\":128,\"q_lora\":1536,\"kv_lora\":512,"
          "\"nope\":128,\"rope\":64,\"v\":128},"
-         "\"ffn\":{\"experts\":256,\"used\":8,\"width\":2048,\"shared\":2048}}]}"},
+         "\"ffn\":{\"experts\":256,\"used\":8,\"width\":2048,\"shared\":2048,\"groups\":8,"
+         "\"groups_used\":4}}]}"},
         {"llama-3.1-8b",
          "{\"hidden\":4096,\"vocab\":128256,\"layers\":[{\"n\":32,\"attention\":{\"kind\":\"gqa\","
          "\"heads\":32,\"kv_heads\":8,\"dim\":128},\"ffn\":{\"dense\":14336}}]}"},
@@ -193,6 +194,9 @@ static void description_equals_program(void **state)
             assert_int_equal(x->n, y->n);
             assert_float_equal(x->attn_sharded, y->attn_sharded, 0);
             assert_float_equal(x->attn_replicated, y->attn_replicated, 0);
+            assert_float_equal(x->attn_out, y->attn_out, 0);
+            assert_int_equal(x->n_route, y->n_route);
+            assert_int_equal(x->n_route_used, y->n_route_used);
             assert_float_equal(x->ffn, y->ffn, 0);
             assert_float_equal(x->router, y->router, 0);
             assert_float_equal(x->expert, y->expert, 0);

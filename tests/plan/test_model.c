@@ -207,6 +207,40 @@ static void experts_touched_are_the_expectation(void **state)
     assert_true(i > 3);
 }
 
+static void a_token_stays_in_the_groups_it_may_use(void **state)
+{
+    (void)state;
+    tk_shape_layer l = {.n_expert = 256, .n_used = 8, .n_route = 8, .n_route_used = 4};
+    size_t i;
+    json_t *row;
+    json_array_foreach(tk_json_get(golden, "parts"), i, row)
+        near(tk_cost_parts_touched(&l, real(row, "n")), real(row, "touched"), 1e-9);
+    assert_int_equal(i, 5);
+    near(tk_cost_parts_touched(&l, 1), 1, 0);
+    assert_true(tk_cost_parts_touched(&l, 1.5) < 1.5);
+    l.n_route = l.n_route_used = 0;
+    near(tk_cost_parts_touched(&l, 8), tk_cost_experts_touched(8, 1, 8), 1e-12);
+}
+
+// MXFP4 is multiplied as FP8 on Blackwell and as BF16 on Hopper; R1 in NVFP4 has a projection of four bits beside
+// attention of sixteen, and Blackwell decodes its 8-bit cache at twice the rate.
+static void four_bits_run_at_what_kernels_reach(void **state)
+{
+    (void)state;
+    const tk_layout one = {.tp = 8};
+    assert_int_equal(case_of("gpt-oss-120b", "h100", "mxfp4", one, 8).prec.expert, TK_PREC_BF16);
+    assert_int_equal(case_of("gpt-oss-120b", "b200", "mxfp4", one, 8).prec.expert, TK_PREC_FP8);
+    tk_case c = case_of("deepseek-v3", "b200", "nvfp4", one, 8), d = c;
+    near(c.prec.attn_bytes, 2, 0);
+    near(c.prec.attn_out_bytes, 0.5625, 0);
+    d.prec.kv_bytes = 2;
+    const tk_work step = {4096, 1, 64, false};
+    tk_cost eight, sixteen;
+    tk_cost_step(&c, &step, &eight);
+    tk_cost_step(&d, &step, &sixteen);
+    near(sixteen.attention / eight.attention, 2, 1e-6);
+}
+
 // One-shot sends n - 1 vectors, two-shot 2 (n - 1)/n: small vectors take the first, large the second; between
 // scale-up domains the NIC carries it.
 static void collectives_follow_their_formula(void **state)
@@ -647,7 +681,7 @@ static void long_prompts_at_a_tight_pace_are_served_apart(void **state)
 
 // DeepSeek's production on H800 (open-infra-index, day 6, 2025-02): instances of 4 nodes read 73,700 tokens/s a node, hits
 // counted, those of 18 write 14,800 at 21 tokens/s per user. Mean context 4,989 and 3.6 tokens in per token out give the
-// lengths. Never fitted. The model adds up what DeepSeek overlaps (docs/planner.md), so it may be slower, not faster.
+// lengths. Never fitted. Averages over a day, so the model may be faster.
 static void deepseeks_pools_are_priced_within_a_fifth(void **state)
 {
     (void)state;
@@ -677,7 +711,7 @@ static void deepseeks_pools_are_priced_within_a_fifth(void **state)
 }
 
 // SGLang on 12 nodes of H100, prompts of 2,000: lmsys.org/blog/2025-05-05-large-scale-ep. Not fitted, nor was the overlap
-// chosen by it. Its prefill is priced a third too slow.
+// chosen by it.
 static void sglangs_wide_pools_are_priced_as_measured(void **state)
 {
     (void)state;
@@ -694,7 +728,7 @@ static void sglangs_wide_pools_are_priced_as_measured(void **state)
     double read_per_node = 32 * 16384 / r.s / 4, written_per_node = 256 * 72 / w.s / 9;
     print_message("a node reads %.0f (52,300) and writes %.0f (22,300) tokens/s\n", read_per_node,
                   written_per_node);
-    assert_true(read_per_node > 0.6 * 52300 && read_per_node < 1.2 * 52300);
+    assert_true(fabs(read_per_node / 52300 - 1) < 0.2);
     assert_true(fabs(written_per_node / 22300 - 1) < 0.2);
 }
 
@@ -725,6 +759,8 @@ int main(void)
         cmocka_unit_test(shapley_is_the_mean_over_all_orders),
         cmocka_unit_test(memory_is_hand_arithmetic),
         cmocka_unit_test(experts_touched_are_the_expectation),
+        cmocka_unit_test(a_token_stays_in_the_groups_it_may_use),
+        cmocka_unit_test(four_bits_run_at_what_kernels_reach),
         cmocka_unit_test(collectives_follow_their_formula),
         cmocka_unit_test(a_step_never_beats_its_roof_and_grows),
         cmocka_unit_test(a_closed_loop_obeys_little_and_its_limits),

@@ -135,6 +135,34 @@ static void what_is_not_understood_is_refused_with_the_reason(void **state)
     }
 }
 
+// InferenceX wrote its first pools on GB200 as one layout over all ranks; elsewhere such a row is what it says.
+static void a_whole_service_is_read_as_its_pools(void **state)
+{
+    (void)state;
+    tk_predictor p = {catalog, &constants->k, NULL};
+    tk_points pts = read_text(
+        "id,kind,metric,system,model,accelerator,n_accel,precision,framework,parallelism,isl,osl,"
+        "concurrency_or_batch,value\n"
+        "a,inference,ttft_mean,InferenceX,deepseek-v3,GB200,36,fp4,trtllm,TP36 "
+        "EP1,1024,1024,1075,1\n"
+        "b,inference,ttft_mean,InferenceX,deepseek-v3,GB200,28,fp4,trtllm,TP28 "
+        "EP1,8192,1024,2150,1\n"
+        "c,inference,ttft_mean,InferenceX,deepseek-v3,GB200,8,fp4,trtllm,TP8 EP1,1024,1024,64,1\n");
+    const int write[] = {32, 8, 0};
+    for (int i = 0; i < pts.n; i++) {
+        tk_prediction out;
+        tk_serve_in in;
+        tk_predict(&p, &pts.p[i], &out);
+        assert_string_equal(out.refused, "");
+        assert_int_equal(out.cls, write[i] ? TK_CLASS_TTFT_DISAGG : TK_CLASS_TTFT);
+        tk_ask ask = {&p, &pts.p[i], &out};
+        assert_int_equal(tk_predict_case(&ask, &in, NULL), TK_OK);
+        assert_int_equal(in.disagg, write[i] > 0);
+        if (write[i]) assert_int_equal(in.decode.at.dp, write[i]);
+    }
+    tk_points_free(&pts);
+}
+
 // The values of the committed corpus are turned round among its rows: every prediction stays as it was.
 static void values_do_not_change_predictions(void **state)
 {
@@ -174,6 +202,7 @@ int main(void)
         cmocka_unit_test(a_missing_column_is_named),
         cmocka_unit_test(layouts_are_read_from_words),
         cmocka_unit_test(what_is_not_understood_is_refused_with_the_reason),
+        cmocka_unit_test(a_whole_service_is_read_as_its_pools),
         cmocka_unit_test(values_do_not_change_predictions),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -13,7 +13,7 @@ enum {
     MLA_ABSORB_TOK = 16, // tokens whose absorbed queries are kept at a time
     MLA_HEADS = 16,      // heads per attention item, absorbed
     MLA_SPLITS = 16, // most items of one token: a long context is split, so that threads share it
-    MLA_SPLIT_TOK = 512, // and least context of one
+    MLA_SPLIT_TOK = 128, // and least context of one
     MLA_TILE = 256,      // cache rows expanded at a time: a multiple of TK_KV_BLOCK_TOK
     GQA_QUERIES = 64,    // queries (tokens x heads of a group) per attention item
 };

@@ -16,15 +16,17 @@ static bool joins(const exec_stage *s, const tk_op *op)
 
 void exec_stages_make(tk_exec *x)
 {
-    x->stages = tk_alloc((size_t)x->p->n_op * sizeof *x->stages);
-    for (int i = 0; i < x->p->n_op; i++) {
+    int n_op = x->p->n_op, n = 0;
+    exec_stage *all = tk_alloc((size_t)n_op * sizeof *all);
+    for (int i = 0; i < n_op; i++) {
         const tk_op *op = &x->p->ops[i];
-        exec_stage *last = x->n_stage ? &x->stages[x->n_stage - 1] : NULL;
-        if (last && joins(last, op))
-            last->n_op++;
+        if (n > 0 && joins(&all[n - 1], op))
+            all[n - 1].n_op++;
         else
-            x->stages[x->n_stage++] = (exec_stage){.op = op, .n_op = 1};
+            all[n++] = (exec_stage){.op = op, .n_op = 1};
     }
+    x->stages = all;
+    x->n_stage = n;
     x->lap_ns = tk_alloc((size_t)x->plan.n_thread * sizeof *x->lap_ns);
 }
 

@@ -149,7 +149,8 @@ static void a_whole_service_is_read_as_its_pools(void **state)
         "EP1,8192,1024,2150,1\n"
         "c,inference,ttft_mean,InferenceX,deepseek-v3,GB200,8,fp4,trtllm,TP8 EP1,1024,1024,64,1\n");
     const int write[] = {32, 8, 0};
-    for (int i = 0; i < pts.n; i++) {
+    assert_int_equal(pts.n, TK_COUNT(write));
+    for (size_t i = 0; i < TK_COUNT(write); i++) {
         tk_prediction out;
         tk_serve_in in;
         tk_predict(&p, &pts.p[i], &out);

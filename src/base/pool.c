@@ -22,16 +22,16 @@ enum {
     SPINS = 2000,    // a barrier of the decode step is 2-5 us after the last; these are 20-80 us
     LOOK_NS = 50000, // how long the owner sleeps between two looks at unfinished workers
     MOST_LATE = 8,   // more unfinished items than this are a loop at work, not late ones
-    RANGES =
-        16 // most a node: starting a loop writes to each, and its end is seen by looking at all
+    RANGES = 16      // most a node: to start a loop writes to each, to see its end reads each
 };
 
 // A thread (where a node has many: a few together) has a range of a loop of its own, so that its items follow each
 // other in memory and what the kernel asks for ahead is what the next item reads.
 //
-// What is left of a range, in one word: items not given out << 32 | items not finished. Finishing an item and taking the next is one atomic operation. The upper half runs below 0, as every thread asks once too often.
-// A loop is over when all items are finished, whatever the threads do: one that comes late finds nothing left, or
-// items of the loop that runs by then.
+// What is left of a range, in one word: items not given out << 32 | items not finished. Finishing an item and taking
+// the next is one atomic operation. The upper half runs below 0, as every thread asks once too often. A loop is over
+// when all items are finished, whatever the threads do: one that comes late finds nothing left, or items of the
+// loop that runs by then.
 static const uint64_t given = (uint64_t)1 << 32, finished = 1;
 
 typedef struct range {

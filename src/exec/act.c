@@ -69,22 +69,29 @@ unsigned exec_form_of(const tk_exec *x, int32_t i_weight, int n)
 
 static bool holds(const exec_held *h, tk_view in, int tok, int n)
 {
-    return h->of.buf == in.buf && h->of.off == in.off && h->of.n == in.n && h->tok == tok &&
-           h->n >= n;
+    return exec_same_view(h->of, in) && h->tok == tok && h->n >= n;
+}
+
+// x->act, for a view as wide as this.
+static exec_rows rows_for(const tk_exec *x, tk_view in)
+{
+    exec_rows r = x->act;
+    r.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
+    return r;
 }
 
 void exec_act_hold(tk_exec *x, tk_view in, int tok, int n, unsigned forms)
 {
-    x->act.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
     for (int i = 0; i < EXEC_FORMS; i++)
         if (forms & 1u << i) x->held[i] = (exec_held){.of = in, .tok = tok, .n = n};
 }
 
 void exec_act_round(const tk_exec *x, tk_view in, int tok, int row, unsigned forms)
 {
+    exec_rows to = rows_for(x, in);
     const float *f = exec_row(x, in, tok);
     for (int i = 0; i < EXEC_FORMS; i++)
-        if (forms & 1u << i) exec_round(x, &x->act, f, row, 0, in.n, (tk_wide)i);
+        if (forms & 1u << i) exec_round(x, &to, f, row, 0, in.n, (tk_wide)i);
 }
 
 typedef struct act_job {
@@ -113,8 +120,7 @@ void exec_act_make(tk_exec *x, tk_view in, int tok, int n, unsigned forms)
 
 tk_act exec_act(const tk_exec *x, tk_view in, int tok, tk_wide takes)
 {
-    exec_rows rows = x->act;
-    rows.n_group = (in.n + TK_GROUP - 1) / TK_GROUP;
+    exec_rows rows = rows_for(x, in);
     tk_act a = exec_act_of(&rows, 0, takes);
     a.f = exec_row(x, in, tok);
     a.ld = exec_stride(x, in);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "exec/exec_priv.h"
 
-#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"

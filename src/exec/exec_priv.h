@@ -123,6 +123,11 @@ static inline float *exec_row(const tk_exec *x, tk_view v, int tok)
     return x->buf[v.buf] + (size_t)tok * (size_t)x->p->buf_width[v.buf] + v.off;
 }
 
+static inline bool exec_same_view(tk_view a, tk_view b)
+{
+    return a.buf == b.buf && a.off == b.off && a.n == b.n;
+}
+
 static inline int64_t exec_stride(const tk_exec *x, tk_view v)
 {
     return x->p->buf_width[v.buf];

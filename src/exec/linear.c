@@ -131,12 +131,11 @@ static void cut(product_job *j)
     }
 }
 
-// Adds out[t][0..n_out) = W in[tok + t] to the job.
+// Adds out[t][0..n_out) = W in[tok + t] to the job; x->act holds what W wants of the input.
 static void add(product_job *j, const tk_op *op, int tok, float *out, int64_t ld_out)
 {
     tk_exec *x = j->x;
-    const tk_way *way = x->packed[op->w].kind == TK_PACK_NONE ? NULL : exec_way(x, op->w, j->n_tok);
-    exec_act_make(x, op->in, tok, j->n_tok, exec_form_of(x, op->w, j->n_tok));
+    const tk_way *way = exec_way(x, op->w, j->n_tok);
     j->of[j->n_product++] = (product){.w = &x->p->weights[op->w].m,
                                       .packed = &x->packed[op->w],
                                       .way = way,
@@ -154,9 +153,7 @@ static void run(product_job *j)
 
 bool exec_linear_joins(const exec_stage *s, const tk_op *op)
 {
-    const tk_view *in = &s->op->in;
-    bool same = op->in.buf == in->buf && op->in.off == in->off && op->in.n == in->n;
-    return same && op->out.buf != in->buf;
+    return exec_same_view(op->in, s->op->in) && op->out.buf != op->in.buf;
 }
 
 unsigned exec_linear_forms(const tk_exec *x, const exec_stage *s)
@@ -188,6 +185,7 @@ void exec_head(tk_exec *x, const tk_op *op)
         while (to && t + n < x->n_tok && x->tok[t + n].logits == to + n * n_vocab) n++;
         product_job j = {.x = x, .n_tok = n};
         if (to) {
+            exec_act_make(x, op->in, t, n, exec_form_of(x, op->w, n));
             add(&j, op, t, to, n_vocab);
             run(&j);
         }

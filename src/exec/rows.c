@@ -3,8 +3,6 @@
 // the products that come next, while it lies in the first-level cache.
 #include "exec/exec_priv.h"
 
-#include "base/clock.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -124,6 +122,6 @@ void exec_row_ops(tk_exec *x, const exec_stage *s, const exec_stage *next)
         j.forms = exec_linear_forms(x, next);
     }
     for (int i = 0; i < s->n_op; i++) exec_act_forget(x, s->op[i].out.buf);
-    exec_act_hold(x, j.next, 0, x->n_tok, j.forms);
+    if (j.forms) exec_act_hold(x, j.next, 0, x->n_tok, j.forms);
     tk_pool_run(x->pool, x->n_tok, rows_item, &j);
 }

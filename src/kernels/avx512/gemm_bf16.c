@@ -6,8 +6,7 @@
 #include "kernels/kernels.h"
 
 enum {
-    STRETCH =
-        512, // columns: two panels of units are the first-level cache, and the sums of a tile seldom leave registers
+    STRETCH = 512,  // columns: two panels of units fill the first-level cache
     MOST_TOKS = 64, // whose sums are kept over the stretches
     BF16_FROM = 4,  // tokens from which it pays: one is a matter of memory
     FP8_FROM = 1,
